@@ -1,0 +1,13 @@
+/* Time. Deadlines and durations use the monotonic clock; the wall clock is only for people. */
+#ifndef CDCCA_CLOCK_H
+#define CDCCA_CLOCK_H
+
+#include <stdint.h>
+
+int64_t clock_monotonic_ms(void);
+int64_t clock_wall_ms(void); /* since 1970, UTC */
+void clock_sleep_ms(int64_t ms);
+/* "2026-01-31T12:34:56.789Z" into out[32] */
+void clock_format(int64_t wall_ms, char out[32]);
+
+#endif

@@ -1,0 +1,30 @@
+/* UTS, uncertainty-guided token sampling (CD-CCA section 3.2). Stage 1 picks instances by the
+ * entropy of the answer; stage 2 picks visual tokens. */
+#ifndef CDCCA_UNCERTAINTY_H
+#define CDCCA_UNCERTAINTY_H
+
+#include "api/base/rng.h"
+#include "model/mllm/answer.h"
+
+/* Stage 1 over a finished window: "ent2" of recipe.md: rank by entropy, take the top pool_factor*n,
+ * draw n of them at random. chosen: n indices, ascending. Returns how many (min(n, count)). */
+int uts_select_instances(const float *entropy, int count, int n, float pool_factor, struct rng *rng,
+                         int32_t *chosen);
+
+enum uts_score { UTS_ATTENTION /* attention mass x |value|, the default */,
+                 UTS_VARIANCE /* Monte-Carlo dropout variance, Eq. 3 */, UTS_NORM, UTS_RANDOM };
+struct uts_options {
+    enum uts_score score;
+    int passes;      /* Monte-Carlo passes, 8 */
+    float dropout;   /* 0.2 */
+    int keep;        /* tokens kept per instance, 32 */
+};
+struct uts_options uts_defaults(void);
+
+/* Stage 2: positions (ascending) of the `keep` highest-scoring tokens of one image for a question.
+ * visual (count, C). Returns how many. */
+enum status uts_select_tokens(const struct mllm *m, const float *visual, int count,
+                              const char *question, const struct uts_options *options,
+                              uint64_t seed, uint16_t *positions, int *kept, struct err *err);
+
+#endif

@@ -1,0 +1,41 @@
+/* The model's dimensions, read from a Hugging Face config.json (nested vision_config,
+ * qformer_config, text_config; keys left out take HF's defaults), for model_type instructblip,
+ * blip-2 with a LLaMA text model, and plain llama. */
+#ifndef CDCCA_MLLM_CONFIG_H
+#define CDCCA_MLLM_CONFIG_H
+
+#include "api/base/io.h"
+#include "api/base/status.h"
+#include <stdbool.h>
+
+struct mllm_config {
+    bool multimodal; /* false: plain LLaMA, vision and qformer are absent */
+    struct {
+        int hidden, layers, heads, ffn, image, patch;
+        float eps;
+        bool qkv_bias;
+    } vision;
+    struct {
+        int hidden, layers, heads, ffn, vocab, positions, encoder_hidden, cross_every;
+        float eps;
+        bool text; /* InstructBLIP: the instruction goes in too; BLIP-2: queries alone */
+    } qformer;
+    struct {
+        int hidden, layers, heads, kv_heads, ffn, vocab, positions;
+        float eps, theta;
+        bool tied;
+        int bos, eos, pad; /* -1: none */
+    } text;
+    int queries; /* num_query_tokens */
+    char prompt[128]; /* "cdcca_prompt" in config.json: "{question}" is replaced; default "{question}" */
+};
+
+/* Every value is checked: ranges, heads dividing widths, no overflow of any size. */
+enum status mllm_config_load(struct io *io, const char *dir, struct mllm_config *out,
+                             struct err *err);
+/* config.json in HF's InstructBLIP layout */
+enum status mllm_config_save(struct io *io, const char *dir, const struct mllm_config *config,
+                             struct err *err);
+enum status mllm_config_check(const struct mllm_config *config, struct err *err);
+
+#endif
