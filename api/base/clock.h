@@ -6,7 +6,8 @@
 
 int64_t clock_monotonic_ms(void);
 int64_t clock_wall_ms(void); /* since 1970, UTC */
-void clock_sleep_ms(int64_t ms);
+void clock_sleep_ms(
+    int64_t ms); /* returns early on a signal, so that the caller sees its stop flag */
 /* "2026-01-31T12:34:56.789Z" into out[32] */
 void clock_format(int64_t wall_ms, char out[32]);
 
