@@ -46,8 +46,11 @@ size_t json_length(const json *array);
 const json *json_at(const json *array, size_t i); /* NULL past the end */
 bool json_is_object(const json *value);
 /* One array element as a string / number; error says which index. */
-enum status json_string_at(const json *array, size_t i, size_t max, const char **out, struct err *err);
+enum status json_string_at(const json *array, size_t i, size_t max, const char **out,
+                           struct err *err);
 enum status json_number_at(const json *array, size_t i, double *out, struct err *err);
+enum status json_int_at(const json *array, size_t i, int64_t min, int64_t max, int64_t *out,
+                        struct err *err);
 /* Refuses fields that are not in the NULL-terminated list. */
 enum status json_only(const json *value, const char *const *known, struct err *err);
 /* Walks an object: *cursor starts NULL; returns the key or NULL at the end. */
@@ -60,9 +63,11 @@ bool json_set_string(json *object, const char *key, const char *text);
 bool json_set_int(json *object, const char *key, int64_t value);
 bool json_set_number(json *object, const char *key, double value); /* NaN and Inf become null */
 bool json_set_bool(json *object, const char *key, bool value);
-bool json_set_take(json *object, const char *key, json *value);    /* takes the reference */
+/* These two take the reference, also when they fail; a NULL value is a failure. */
+bool json_set_take(json *object, const char *key, json *value);
 bool json_append_take(json *array, json *value);
 bool json_append_string(json *array, const char *text);
+bool json_append_int(json *array, int64_t value);
 bool json_append_number(json *array, double value);
 
 #endif

@@ -8,13 +8,28 @@
 
 #include "api/base/io.h"
 #include "api/base/status.h"
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-enum dtype { DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_I64, DTYPE_I32, DTYPE_I16, DTYPE_I8, DTYPE_U8,
-             DTYPE_U16, DTYPE_U32, DTYPE_BOOL, DTYPE_F64, DTYPE_U64 };
+enum dtype {
+    DTYPE_F32,
+    DTYPE_F16,
+    DTYPE_BF16,
+    DTYPE_I64,
+    DTYPE_I32,
+    DTYPE_I16,
+    DTYPE_I8,
+    DTYPE_U8,
+    DTYPE_U16,
+    DTYPE_U32,
+    DTYPE_BOOL,
+    DTYPE_F64,
+    DTYPE_U64
+};
 size_t dtype_size(enum dtype dtype);
 const char *dtype_name(enum dtype dtype); /* "F32" as in the format */
+bool dtype_parse(const char *name, enum dtype *out);
 
 enum { SAFETENSORS_DIMS_MAX = 8 };
 
@@ -36,7 +51,8 @@ struct safetensors {
 };
 
 /* Parses bytes that stay valid while *out is used. Release with safetensors_close. */
-enum status safetensors_parse(const void *data, size_t len, struct safetensors *out, struct err *err);
+enum status safetensors_parse(const void *data, size_t len, struct safetensors *out,
+                              struct err *err);
 /* Reads (not maps) the whole file; refused above max_bytes. */
 enum status safetensors_open(struct io *io, const char *path, size_t max_bytes,
                              struct safetensors *out, struct err *err);
