@@ -1,8 +1,9 @@
-/* DWC, dynamic weight update compression (CD-CCA section 3.4). update = target - base over the whole
- * trainable set is coded tensor by tensor (codec.h), with the codec of each tensor chosen so that the
- * error, weighted by sensitivity, is least under a byte budget. The decode is deterministic to the
- * bit (no fused multiply-add, fixed order), so edge and cloud never drift; what the code lost stays in
- * the cloud's master copy and goes into the next round (error feedback). */
+/* DWC, dynamic weight update compression (CD-CCA section 3.4). update = target - base over the
+ * whole trainable set is coded tensor by tensor (codec.h), with the codec of each tensor chosen so
+ * that the error, weighted by sensitivity, is least under a byte budget. The decode is
+ * deterministic to the bit (no fused multiply-add, fixed order), so edge and cloud never drift;
+ * what the code lost stays in the cloud's master copy and goes into the next round (error
+ * feedback). */
 #ifndef CDCCA_COMPRESS_H
 #define CDCCA_COMPRESS_H
 
@@ -10,14 +11,16 @@
 #include "model/learn/trainable.h"
 
 struct compress_options {
-    size_t budget_bytes;  /* for the compressed patch; 0: dense 2 bit everywhere */
-    char codec;           /* 0: chosen per tensor; else this one (codec.h letters) for all */
-    float selected_share; /* for the "selected" codec: share of blocks kept */
+    size_t budget_bytes;      /* for the compressed patch; 0: dense 2 bit everywhere */
+    char codec;               /* 0: chosen per tensor; else this one (codec.h letters) for all */
+    float selected_share;     /* for the "selected" codec: share of blocks kept */
+    const float *sensitivity; /* weight of each tensor's squared error (set->count); NULL: all 1 */
 };
 struct compress_options compress_defaults(void);
 
-/* base, target: `values` floats in canonical order. On success *delta holds codes and hashes
- * (delta_free) and decoded (may be NULL) gets base + decoded update, exactly what the edge will have. */
+/* base, target: `values` floats in canonical order, finite. STATUS_TOO_LARGE: the budget does not
+ * even hold the header. On success *delta holds codes and hashes (delta_free) and decoded (may be
+ * NULL) gets base + decoded update, exactly what the edge will have. */
 enum status compress_encode(const struct trainable *set, const float *base, const float *target,
                             int64_t base_version, int64_t version,
                             const struct compress_options *options, struct delta *delta,

@@ -1,7 +1,7 @@
 /* The trainable set: the named parameters AKD may change (methods.md): norm weights and linear
  * biases (vision encoder apart: frozen and shared), LoRA in the language model, query tokens,
- * bottleneck adapters. Version 0 is the factory model with freshly attached, neutral adapters (B and
- * up-projections 0; A from a fixed seed), so cloud and edge derive the same set from the same
+ * bottleneck adapters. Version 0 is the factory model with freshly attached, neutral adapters (B
+ * and up-projections 0; A from a fixed seed), so cloud and edge derive the same set from the same
  * directory. The order is canonical (parameter order of the model, then attached ones). */
 #ifndef CDCCA_TRAINABLE_H
 #define CDCCA_TRAINABLE_H
@@ -10,16 +10,16 @@
 #include "model/mllm/mllm.h"
 
 struct trainable_options {
-    int lora_rank;       /* default 8 */
-    float lora_alpha;    /* 16 */
-    int adapter_width;   /* 16 */
+    int lora_rank;     /* default 8 */
+    float lora_alpha;  /* 16 */
+    int adapter_width; /* 16 */
 };
 struct trainable_options trainable_defaults(void);
 
 struct trainable {
     struct param **params; /* in canonical order; owned array of borrowed parameters */
     int count;
-    size_t values;         /* total number of floats */
+    size_t values; /* total number of floats */
 };
 
 /* Attaches LoRA and adapters to a model that has none and lists the set. */
@@ -33,6 +33,8 @@ void trainable_read(const struct trainable *set, float *out);
 void trainable_write(const struct trainable *set, const float *in);
 /* SHA-256 over "name\0" ndim dims and little-endian F32 values of each parameter, in order. */
 void trainable_hash(const struct trainable *set, struct hash *out);
+/* The same over other values for the set, `values` floats. */
+void trainable_hash_values(const struct trainable *set, const float *values, struct hash *out);
 /* safetensors with the set's tensors in F32 and metadata version, sha256. Durable. */
 enum status trainable_save(struct io *io, const struct trainable *set, int64_t version,
                            const char *path, struct err *err);

@@ -1,0 +1,356 @@
+/* DWC (compress.h): an update over the trainable set becomes a delta, and back.
+ *
+ * With a byte budget each tensor starts at '0' and is upgraded again and again: always the upgrade,
+ * over all tensors and codecs, that takes away most weighted squared error per byte and still fits
+ * (greedy on the convex hulls of rate and distortion). Sizes are those before zstd; the patch is
+ * then measured as it will travel, and the budget tightened if it came out larger.
+ *
+ * Both sides compute base + update with the one function update_add, so they cannot differ. */
+#include "model/learn/compress.h"
+#include "api/wire/limits.h"
+#include "model/learn/codec.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MENU = 6, HEADER_BYTES = 512, FIT_ATTEMPTS = 6 };
+static const char MENU_CODECS[MENU] = {'0', 's', '2', 'n', '8', 'k'};
+
+struct offer {
+    size_t bytes;
+    double error;
+};
+
+/* What an encode needs while it runs. */
+struct work {
+    const struct trainable *set;
+    float *update, *decoded;      /* values each */
+    struct offer (*offers)[MENU]; /* per tensor; only under a budget */
+    int *taken;                   /* per tensor: index into its offers */
+    char *codecs;                 /* per tensor, NUL-terminated */
+    struct buf codes, scales;
+};
+
+struct compress_options compress_defaults(void)
+{
+    return (struct compress_options){.selected_share = 0.25f};
+}
+
+static void work_close(struct work *w)
+{
+    free(w->update);
+    free(w->decoded);
+    free(w->offers);
+    free(w->taken);
+    free(w->codecs);
+    buf_free(&w->codes);
+    buf_free(&w->scales);
+}
+
+static enum status work_open(struct work *w, const struct trainable *set, struct err *err)
+{
+    size_t tensors = (size_t)set->count;
+    memset(w, 0, sizeof *w);
+    w->set = set;
+    w->update = calloc(set->values + 1, sizeof *w->update);
+    w->decoded = calloc(set->values + 1, sizeof *w->decoded);
+    w->offers = calloc(tensors + 1, sizeof *w->offers);
+    w->taken = calloc(tensors + 1, sizeof *w->taken);
+    w->codecs = calloc(tensors + 1, 1);
+    w->codes.max = w->scales.max = set->values * 4 + tensors * 64;
+    if (w->update && w->decoded && w->offers && w->taken && w->codecs)
+        return STATUS_OK;
+    work_close(w);
+    return err_set(err, STATUS_NO_MEMORY, "no memory to compress %zu values", set->values);
+}
+
+static enum status update_take(struct work *w, const float *base, const float *target,
+                               struct err *err)
+{
+    for (size_t i = 0; i < w->set->values; i++) {
+        w->update[i] = target[i] - base[i];
+        if (!isfinite(w->update[i]))
+            return err_set(err, STATUS_MALFORMED, "value %zu of the update is not finite", i);
+    }
+    return STATUS_OK;
+}
+
+/* The edge's new value: one rounding of the sum, nothing else. */
+static void update_add(const float *base, const float *update, size_t n, float *out)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = base[i] + update[i];
+}
+
+/* ---- choosing codecs ---- */
+
+static bool all_zero(const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (x[i] != 0)
+            return false;
+    return true;
+}
+
+static double squared_error(const float *a, const float *b, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+    return sum;
+}
+
+static enum status offer_measure(struct work *w, char codec, float share, const float *x, size_t n,
+                                 float *scratch, struct offer *out, struct err *err)
+{
+    size_t codes_used, scales_used;
+    buf_clear(&w->codes);
+    buf_clear(&w->scales);
+    TRY(codec_encode(codec, x, n, share, &w->codes, &w->scales));
+    TRY(codec_decode(codec, n, w->codes.data, w->codes.len, &codes_used, w->scales.data,
+                     w->scales.len, &scales_used, scratch, err));
+    out->bytes = codes_used + scales_used;
+    out->error = squared_error(x, scratch, n);
+    return STATUS_OK;
+}
+
+static enum status offers_measure(struct work *w, const struct compress_options *o, struct err *err)
+{
+    size_t at = 0;
+    for (int t = 0; t < w->set->count; t++) {
+        size_t n = param_count(w->set->params[t]);
+        double weight = o->sensitivity ? (double)o->sensitivity[t] : 1;
+        for (int c = 0; c < MENU; c++) {
+            struct offer *offer = &w->offers[t][c];
+            TRY(offer_measure(w, MENU_CODECS[c], o->selected_share, w->update + at, n,
+                              w->decoded + at, offer, err));
+            offer->error *= weight;
+        }
+        at += n;
+    }
+    return STATUS_OK;
+}
+
+/* The best upgrade that fits in `left` bytes; false when none takes error away. */
+static bool upgrade_find(const struct work *w, size_t left, int *tensor, int *choice)
+{
+    double best = 0;
+    for (int t = 0; t < w->set->count; t++) {
+        const struct offer *now = &w->offers[t][w->taken[t]];
+        for (int c = 0; c < MENU; c++) {
+            const struct offer *offer = &w->offers[t][c];
+            if (offer->bytes <= now->bytes || offer->bytes - now->bytes > left)
+                continue;
+            double gain = (now->error - offer->error) / (double)(offer->bytes - now->bytes);
+            if (gain > best)
+                best = gain, *tensor = t, *choice = c;
+        }
+    }
+    return best > 0;
+}
+
+static void choose_under(struct work *w, size_t budget)
+{
+    int t = 0, c = 0;
+    memset(w->taken, 0, (size_t)w->set->count * sizeof *w->taken);
+    while (upgrade_find(w, budget, &t, &c)) {
+        budget -= w->offers[t][c].bytes - w->offers[t][w->taken[t]].bytes;
+        w->taken[t] = c;
+    }
+    for (t = 0; t < w->set->count; t++)
+        w->codecs[t] = MENU_CODECS[w->taken[t]];
+}
+
+static void choose_fixed(struct work *w, char codec)
+{
+    size_t at = 0;
+    for (int t = 0; t < w->set->count; t++) {
+        size_t n = param_count(w->set->params[t]);
+        w->codecs[t] = all_zero(w->update + at, n) ? '0' : codec;
+        at += n;
+    }
+}
+
+/* ---- encoding ---- */
+
+static enum status streams_encode(struct work *w, float share, struct err *err)
+{
+    size_t at = 0;
+    buf_clear(&w->codes);
+    buf_clear(&w->scales);
+    for (int t = 0; t < w->set->count; t++) {
+        size_t n = param_count(w->set->params[t]);
+        enum status s = codec_encode(w->codecs[t], w->update + at, n, share, &w->codes, &w->scales);
+        if (s != STATUS_OK)
+            return err_set(err, s, "cannot encode the update of %s with codec '%c'",
+                           w->set->params[t]->name, w->codecs[t]);
+        at += n;
+    }
+    return STATUS_OK;
+}
+
+static enum status streams_decode(const struct trainable *set, const struct delta *d, float *update,
+                                  struct err *err)
+{
+    size_t at = 0, code_at = 0, scale_at = 0;
+    for (int t = 0; t < set->count; t++) {
+        size_t n = param_count(set->params[t]), codes_used, scales_used;
+        enum status s = codec_decode(d->codecs[t], n, d->codes + code_at, d->codes_size - code_at,
+                                     &codes_used, d->scales + scale_at, d->scales_size - scale_at,
+                                     &scales_used, update + at, err);
+        if (s != STATUS_OK) {
+            err_prefix(err, "delta, tensor %d (%s)", t, set->params[t]->name);
+            return s;
+        }
+        at += n;
+        code_at += codes_used;
+        scale_at += scales_used;
+    }
+    if (code_at != d->codes_size || scale_at != d->scales_size)
+        return err_set(err, STATUS_SHAPE, "delta has %zu codes and %zu scales too many",
+                       d->codes_size - code_at, d->scales_size - scale_at);
+    return STATUS_OK;
+}
+
+/* Codecs, codes and scales of the work, copied into one block that delta_free releases. */
+static enum status delta_fill(const struct work *w, struct delta *d, struct err *err)
+{
+    size_t tensors = (size_t)w->set->count;
+    uint8_t *block = malloc(w->codes.len + w->scales.len + tensors + 1);
+    if (!block)
+        return err_set(err, STATUS_NO_MEMORY, "no memory for a delta");
+    d->memory = block;
+    d->codes = block;
+    d->codes_size = w->codes.len;
+    d->scales = block + w->codes.len;
+    d->scales_size = w->scales.len;
+    d->codecs = (char *)(d->scales + d->scales_size);
+    d->tensors = tensors;
+    d->parameters = (int64_t)w->set->values;
+    if (w->codes.len)
+        memcpy(d->codes, w->codes.data, w->codes.len);
+    if (w->scales.len)
+        memcpy(d->scales, w->scales.data, w->scales.len);
+    memcpy(d->codecs, w->codecs, tensors + 1);
+    return STATUS_OK;
+}
+
+/* Encodes with the codecs chosen; fills the hashes, and w->decoded with the edge's new values. */
+static enum status delta_make(struct work *w, const float *base, float share, struct delta *d,
+                              struct err *err)
+{
+    TRY(streams_encode(w, share, err));
+    TRY(delta_fill(w, d, err));
+    TRY(streams_decode(w->set, d, w->decoded, err));
+    update_add(base, w->decoded, w->set->values, w->decoded);
+    trainable_hash_values(w->set, base, &d->base_hash);
+    trainable_hash_values(w->set, w->decoded, &d->hash);
+    return STATUS_OK;
+}
+
+static enum status delta_measure(const struct delta *d, size_t *bytes, struct err *err)
+{
+    struct buf wire = {.max = (size_t)LIMIT_DELTA_BYTES};
+    enum status s = delta_encode(d, &wire, err);
+    *bytes = wire.len;
+    buf_free(&wire);
+    return s;
+}
+
+/* Chooses, encodes, measures; asks for less until the patch fits. */
+static enum status delta_fit(struct work *w, const float *base, const struct compress_options *o,
+                             struct delta *d, struct err *err)
+{
+    size_t bytes = 0, slack = HEADER_BYTES;
+    TRY(offers_measure(w, o, err));
+    for (int i = 0; i < FIT_ATTEMPTS; i++) {
+        choose_under(w, o->budget_bytes > slack ? o->budget_bytes - slack : 0);
+        TRY(delta_make(w, base, o->selected_share, d, err));
+        TRY(delta_measure(d, &bytes, err));
+        if (bytes <= o->budget_bytes)
+            return STATUS_OK;
+        free(d->memory);
+        d->memory = NULL;
+        slack += bytes - o->budget_bytes;
+    }
+    return err_set(err, STATUS_TOO_LARGE, "a delta takes at least %zu bytes, the budget is %zu",
+                   bytes, o->budget_bytes);
+}
+
+enum status compress_encode(const struct trainable *set, const float *base, const float *target,
+                            int64_t base_version, int64_t version,
+                            const struct compress_options *options, struct delta *delta,
+                            float *decoded, struct err *err)
+{
+    struct work w;
+    memset(delta, 0, sizeof *delta);
+    delta->base_version = base_version;
+    delta->version = version;
+    TRY(work_open(&w, set, err));
+    enum status s = update_take(&w, base, target, err);
+    if (s == STATUS_OK && options->budget_bytes && !options->codec) {
+        s = delta_fit(&w, base, options, delta, err);
+    } else if (s == STATUS_OK) {
+        choose_fixed(&w, options->codec ? options->codec : '2');
+        s = delta_make(&w, base, options->selected_share, delta, err);
+    }
+    if (s == STATUS_OK && decoded)
+        memcpy(decoded, w.decoded, set->values * sizeof *decoded);
+    work_close(&w);
+    if (s != STATUS_OK)
+        delta_free(delta);
+    return s;
+}
+
+/* ---- applying ---- */
+
+static enum status apply_check(const struct trainable *set, const struct delta *d, struct err *err)
+{
+    struct hash now;
+    char have[HASH_HEX], want[HASH_HEX];
+    if (d->parameters != (int64_t)set->values || d->tensors != (size_t)set->count)
+        return err_set(err, STATUS_SHAPE,
+                       "delta is for %lld parameters in %zu tensors, the model has %zu in %d",
+                       (long long)d->parameters, d->tensors, set->values, set->count);
+    trainable_hash(set, &now);
+    if (hash_equal(&now, &d->base_hash))
+        return STATUS_OK;
+    hash_hex(&now, have);
+    hash_hex(&d->base_hash, want);
+    return err_set(err, STATUS_WRONG_BASE,
+                   "delta %lld applies to parameters %.12s, the model has %.12s",
+                   (long long)d->version, want, have);
+}
+
+static enum status result_check(const struct trainable *set, const struct delta *d,
+                                const float *values, struct err *err)
+{
+    struct hash result;
+    for (size_t i = 0; i < set->values; i++)
+        if (!isfinite(values[i]))
+            return err_set(err, STATUS_MALFORMED, "delta makes value %zu infinite", i);
+    trainable_hash_values(set, values, &result);
+    if (!hash_equal(&result, &d->hash))
+        return err_set(err, STATUS_CORRUPT, "delta %lld: the result's SHA-256 differs",
+                       (long long)d->version);
+    return STATUS_OK;
+}
+
+enum status compress_apply(const struct trainable *set, const struct delta *delta, struct err *err)
+{
+    TRY(apply_check(set, delta, err));
+    float *base = calloc(2 * set->values + 1, sizeof *base);
+    if (!base)
+        return err_set(err, STATUS_NO_MEMORY, "no memory to apply a delta");
+    float *update = base + set->values;
+    trainable_read(set, base);
+    enum status s = streams_decode(set, delta, update, err);
+    if (s == STATUS_OK) {
+        update_add(base, update, set->values, base);
+        s = result_check(set, delta, base, err);
+    }
+    if (s == STATUS_OK)
+        trainable_write(set, base);
+    free(base);
+    return s;
+}
