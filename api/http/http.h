@@ -1,0 +1,116 @@
+/* HTTP for a service: what a request and an answer are, routing, limits and waiting. http.c is the
+ * one file that knows libmicrohttpd; reply.c, range.c, target.c, watch.c and listen.c know nothing
+ * of it.
+ *
+ * A handler reads its request, fills in an answer by http_reply_*, and returns STATUS_OK; any other
+ * status becomes a problem document by itself. Handlers run on the threads that poll the sockets,
+ * so they neither sync to disk nor compute for long. For that there are two ways to wait:
+ *
+ *   http_defer     another thread will fill in the answer and call http_complete, exactly once.
+ *   http_park      the handler is called again after the next http_wake, or when the wait is over
+ *                  (long polling).
+ *
+ * Bounded by policy: connections, bytes of bodies in memory, parked requests, time for headers and
+ * for bodies (watch.h). A message framed in more than one way is refused and its connection closed.
+ */
+#ifndef CDCCA_HTTP_H
+#define CDCCA_HTTP_H
+
+#include "api/base/buf.h"
+#include "api/base/status.h"
+#include "api/http/target.h"
+#include "api/http/watch.h"
+#include "api/wire/json.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { HTTP_HEADERS = 8, HTTP_VALUE = 200 };
+
+struct http_header {
+    char name[32], value[HTTP_VALUE];
+};
+
+/* The answer. Body: bytes, or a part of an open file when fd >= 0 (owned). */
+struct http_response {
+    int status; /* 0: none yet */
+    struct http_header header[HTTP_HEADERS];
+    int headers;
+    struct buf body;
+    int fd;
+    uint64_t first, size; /* of the file */
+};
+
+struct http_request {
+    const char *method, *path;
+    const char *type;          /* media type, lower case, without parameters; "" without a body */
+    const unsigned char *body; /* decoded */
+    size_t body_len;
+    const char *param[TARGET_PARAMS]; /* what the route's {names} matched */
+    const struct target *target;
+    void *app; /* http_config.app */
+    struct http_response response;
+};
+
+typedef enum status http_handler(struct http_request *request, struct err *err);
+
+struct http_route {
+    const char *method;  /* GET also answers HEAD; NULL ends the table */
+    const char *pattern; /* "/distill/{id}" */
+    http_handler *handle;
+    size_t body_max;   /* bytes on the wire; 0: no body allowed */
+    size_t raw_max;    /* after Content-Encoding: zstd; 0: not accepted */
+    const char *types; /* "application/json, application/x-safetensors" */
+};
+
+struct http_config {
+    const struct http_route *routes;
+    void *app;
+    int threads;         /* that poll and handle */
+    int connections;     /* in all */
+    int per_address;     /* connections of one client address, 0: any */
+    size_t bodies_bytes; /* of all request bodies in memory together */
+    struct watch_limits limits;
+};
+struct http_config http_defaults(void);
+
+struct http;
+
+/* Takes over the listening socket. */
+enum status http_start(const struct http_config *config, int listen_fd, struct http **out,
+                       struct err *err);
+/* Stops accepting, wakes what is parked, waits up to wait_ms for requests under way. */
+void http_drain(struct http *http, int64_t wait_ms);
+/* Closes what is left. Nothing may be deferred any more. */
+void http_stop(struct http *http);
+
+/* A header's or query parameter's value, NULL if absent. Valid as long as the request. */
+const char *http_header(struct http_request *request, const char *name);
+const char *http_query(struct http_request *request, const char *name);
+/* A decimal query parameter; *out is left alone when absent. STATUS_USAGE out of min..max. */
+enum status http_query_int(struct http_request *request, const char *name, int64_t min, int64_t max,
+                           int64_t *out, struct err *err);
+/* A decimal path parameter without sign or leading zeros; STATUS_NOT_FOUND otherwise. */
+enum status http_param_int(const struct http_request *request, int index, int64_t *out,
+                           struct err *err);
+/* Refuses query parameters that are not in the NULL-terminated list. */
+enum status http_query_only(struct http_request *request, const char *const *known,
+                            struct err *err);
+
+/* Waiting; see above. http_park is false when it is time to answer with what there is. */
+void http_defer(struct http_request *request);
+void http_complete(struct http_request *request, enum status status, const struct err *err);
+bool http_park(struct http_request *request, int64_t wait_ms);
+void http_wake(struct http *http);
+
+/* Answers. Each replaces what was there. JSON takes the value's reference, NULL means no memory. */
+enum status http_reply_json(struct http_request *request, int status, json *value, struct err *err);
+enum status http_reply_text(struct http_request *request, int status, const char *type,
+                            const char *text, struct err *err);
+/* A problem document with the status that belongs to err->code, or `status` if not 0. */
+void http_reply_problem(struct http_request *request, int status, const struct err *err);
+/* A whole file or what Range asks of it, or 304. etag: quoted, strong. */
+enum status http_reply_file(struct http_request *request, const char *path, const char *type,
+                            const char *etag, struct err *err);
+void http_reply_header(struct http_request *request, const char *name, const char *value);
+
+#endif

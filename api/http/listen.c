@@ -1,0 +1,96 @@
+/* See listen.h. Numeric addresses alone: a server's address should not depend on a resolver. */
+#include "api/http/listen.h"
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static enum status address_bad(const char *address, struct err *err)
+{
+    return err_set(err, STATUS_USAGE,
+                   "\"%.100s\" is no address to listen on; right is for example 127.0.0.1:8080, "
+                   "[::1]:8080 or :8080",
+                   address);
+}
+
+/* Splits host and port; host keeps no brackets and is empty for ":8080". */
+static bool address_split(const char *address, char host[64], char port[8])
+{
+    const char *colon = strrchr(address, ':');
+    if (!colon || strlen(colon + 1) < 1 || strlen(colon + 1) > 5)
+        return false;
+    size_t len = (size_t)(colon - address);
+    if (len >= 2 && address[0] == '[' && address[len - 1] == ']') {
+        address++;
+        len -= 2;
+    } else if (memchr(address, ':', len)) {
+        return false;
+    }
+    if (len >= 64 || strspn(colon + 1, "0123456789") != strlen(colon + 1) ||
+        strtol(colon + 1, NULL, 10) > 65535)
+        return false;
+    memcpy(host, address, len);
+    host[len] = '\0';
+    strcpy(port, colon + 1);
+    return true;
+}
+
+static enum status bind_failed(const char *address, int error, struct err *err)
+{
+    if (error == EADDRINUSE)
+        return err_set(err, STATUS_BUSY,
+                       "%s is in use by another program; stop it or choose another with --listen",
+                       address);
+    return err_set(err, STATUS_IO, "cannot listen on %s: %s", address, strerror(error));
+}
+
+static void bound_text(int fd, char bound[LISTEN_TEXT])
+{
+    struct sockaddr_storage name;
+    socklen_t len = sizeof name;
+    char host[64] = "", port[8] = "";
+    if (getsockname(fd, (struct sockaddr *)&name, &len) == 0)
+        getnameinfo((struct sockaddr *)&name, len, host, sizeof host, port, sizeof port,
+                    NI_NUMERICHOST | NI_NUMERICSERV);
+    snprintf(bound, LISTEN_TEXT, strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, port);
+}
+
+static int socket_bind(const struct addrinfo *info)
+{
+    int fd = socket(info->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -1;
+    int on = 1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (bind(fd, info->ai_addr, info->ai_addrlen) == 0 && listen(fd, 511) == 0)
+        return fd;
+    int error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+enum status listen_open(const char *address, int *fd, char bound[LISTEN_TEXT], struct err *err)
+{
+    char host[64], port[8];
+    if (!address_split(address, host, port))
+        return address_bad(address, err);
+    struct addrinfo hints = {.ai_family = host[0] ? AF_UNSPEC : AF_INET,
+                             .ai_socktype = SOCK_STREAM,
+                             .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE};
+    struct addrinfo *info = NULL;
+    if (getaddrinfo(host[0] ? host : NULL, port, &hints, &info) != 0 || !info)
+        return address_bad(address, err);
+    *fd = socket_bind(info);
+    int error = errno;
+    freeaddrinfo(info);
+    if (*fd < 0)
+        return bind_failed(address, error, err);
+    bound_text(*fd, bound);
+    return STATUS_OK;
+}
