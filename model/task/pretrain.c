@@ -88,7 +88,7 @@ static float weight_deviation(const struct param *p)
     if (strstr(p->name, "qformer") && strstr(p->name, "position_embeddings"))
         return .1f;
     if (strstr(p->name, "position_embedding") || strstr(p->name, "class_embedding"))
-        return .02f;
+        return .1f;
     size_t inputs = param_count(p) / (size_t)p->dim[0];
     return 1.f / sqrtf(3.f * (float)inputs);
 }
@@ -221,9 +221,11 @@ static int64_t scaled(const struct work *w, int64_t steps)
 
 /* ---- vision: dense labels ---- */
 
-enum {
-    HEADS = 5
-}; /* shape, colour, texture, size of every patch; the scene's count on the class token */
+/* What is read off the tokens: of every patch its object's shape, colour, texture and size, and
+ * where it lies (without which the tokens forget their place, and relations are never learned); of
+ * the class token how many objects there are. */
+enum { HEAD_SHAPE, HEAD_COLOR, HEAD_TEXTURE, HEAD_SIZE, HEAD_PLACE, HEAD_COUNT, HEADS };
+static const float HEAD_WEIGHT[HEADS] = {1.f, 1.f, 1.f, 1.f, .3f, .3f};
 
 struct vision_lesson {
     const struct mllm *model;
@@ -257,9 +259,10 @@ static void vision_image(const struct vision_lesson *v, uint64_t index, int b,
     for (int p = 0; p < WORLD_PATCHES; p++) {
         for (int k = 0; k < 4; k++)
             batch->labels[k][b * WORLD_PATCHES + p] = labels[p][k];
+        batch->labels[HEAD_PLACE][b * WORLD_PATCHES + p] = p;
         batch->weight[b * WORLD_PATCHES + p] = labels[p][0] ? 1.f : .15f;
     }
-    batch->labels[4][b] = scene.count;
+    batch->labels[HEAD_COUNT][b] = scene.count;
 }
 
 static bool vision_draw(const struct vision_lesson *v, struct tape *tape, int from, int n,
@@ -290,7 +293,7 @@ static struct tensor vision_loss(void *ctx, struct tape *tape, int shard, int sh
     struct tensor patches = op_slice(tape, x, 1, WORLD_PATCHES);
     struct tensor whole = op_slice(tape, x, 0, 1);
     for (int k = 0; k < HEADS; k++) {
-        bool count = k == 4;
+        bool count = k == HEAD_COUNT;
         int rows = count ? n : n * WORLD_PATCHES;
         struct tensor logits = op_linear(tape, count ? whole : patches, &v->head[k]);
         if (tape->status != STATUS_OK)
@@ -298,7 +301,7 @@ static struct tensor vision_loss(void *ctx, struct tape *tape, int shard, int sh
         logits = tensor_reshape(logits, 2, (int[]){rows, tensor_cols(logits)});
         loss[k] = count ? op_cross_entropy(tape, logits, batch.labels[k])
                         : op_cross_entropy_weighted(tape, logits, batch.labels[k], batch.weight);
-        factor[k] = (count ? .3f : 1.f) * (float)n / BATCH;
+        factor[k] = HEAD_WEIGHT[k] * (float)n / BATCH;
     }
     return op_weighted_sum(tape, loss, factor, HEADS);
 }
@@ -307,7 +310,7 @@ static enum status vision_train(struct work *w, struct mllm *m, struct err *err)
 {
     struct vision_lesson v = {.model = m, .seed = w->options->seed};
     const int classes[HEADS] = {1 + world_shapes(), 1 + world_colors(), 1 + world_textures(), 3,
-                                1 + WORLD_OBJECTS};
+                                WORLD_PATCHES,      1 + WORLD_OBJECTS};
     TRY(world_domain_parse(VISION.domain, &v.domain, err));
     for (int k = 0; k < HEADS; k++) {
         char name[32];
