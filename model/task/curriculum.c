@@ -106,12 +106,10 @@ static enum status lesson_draw(struct curriculum *c, int64_t step, int i, struct
     lesson->seed = rng_u64(&rng);
     TRY(answer_prompt(c->model, question.text, lesson->text, &lesson->prompt_count,
                       lesson->question, &lesson->question_count, LESSON_IDS / 2, err));
-    size_t answer_count = 0;
-    TRY(tokenizer_encode(c->model->tokenizer, question.answer, strlen(question.answer),
-                         lesson->text + lesson->prompt_count,
-                         (size_t)(LESSON_IDS - 1 - lesson->prompt_count), &answer_count, err));
-    lesson->text_count = lesson->prompt_count + (int)answer_count;
-    lesson->text[lesson->text_count++] = c->model->config.text.eos;
+    int answer_count = 0;
+    TRY(answer_target(c->model, question.answer, lesson->text + lesson->prompt_count, &answer_count,
+                      LESSON_IDS - lesson->prompt_count, err));
+    lesson->text_count = lesson->prompt_count + answer_count;
     return STATUS_OK;
 }
 

@@ -479,7 +479,7 @@ static void texts_draw(const struct world_domain *domain, uint64_t seed, char **
         rng_init(&rng, seed, (uint64_t)i);
         world_ask(&scene, domain, i % 20 == 0 ? (int)KIND_CAPTION : -1, &rng, &question);
         snprintf(texts[i], WORLD_CAPTION, "%s\n", question.text);
-        snprintf(texts[i + 1], WORLD_CAPTION, "%s", question.answer);
+        snprintf(texts[i + 1], WORLD_CAPTION, " %s", question.answer); /* as answer_target does */
     }
 }
 
