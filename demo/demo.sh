@@ -96,7 +96,7 @@ round_finished() { # DIR SEED ROUND
     peak_kib "$edge_pid" >>"$dir/edge.peak"
     baselines_finish "$dir"
     score_both "$dir/round-$round.score" "$seed" "$student" \
-        --trainable "$(slot_path "$dir" "$round")"
+        --trainable "$dir/round-$round.safetensors"
     jq -s --argjson round "$round" '.[0] + .[1] + {round: $round}' \
         "$dir/round-$round.edge" "$dir/round-$round.score" >"$dir/round-$round.json"
     table row "$dir/round-$round.json"

@@ -47,14 +47,16 @@ edge_start() {
     edge_pid=$!
 }
 
-# edge_follow DIR ROUNDS COMMAND...: calls COMMAND... ROUND for each of the edge's rounds, its JSON
-# in DIR/round-ROUND.edge
+# edge_follow DIR ROUNDS COMMAND...: calls COMMAND... ROUND for each of the edge's rounds, with its
+# JSON in DIR/round-ROUND.edge and the parameters it ended with in DIR/round-ROUND.safetensors
 edge_follow() {
     local dir=$1 rounds=$2 round=0 line
     shift 2
     while read -r line <&3; do
         round=$((round + 1))
         printf '%s\n' "$line" >"$dir/round-$round.edge"
+        cp "$dir/edge/slots/v$(jq -r .version <<<"$line").safetensors" \
+            "$dir/round-$round.safetensors"
         "$@" "$round"
     done
     if ! wait "$edge_pid" || [ "$round" -ne "$rounds" ]; then
@@ -62,11 +64,6 @@ edge_follow() {
         die "the edge stopped after $round of $rounds rounds; its log: $dir/edge.log"
     fi
     edge_pid=''
-}
-
-# slot_path DIR ROUND: the parameters the edge has after that round
-slot_path() {
-    echo "$1/edge/slots/v$(jq -r .version "$1/round-$2.edge").safetensors"
 }
 
 # score DATA COUNT SEED MODEL [OPTION...]: evaluation as JSON on stdout

@@ -96,7 +96,7 @@ main() {
     score_split before "$student"
     score_split teacher "$teacher"
     run_loop
-    score_split after "$student" --trainable "$(slot_path "$work" "$rounds")"
+    score_split after "$student" --trainable "$work/round-$rounds.safetensors"
     report
 }
 
