@@ -75,7 +75,7 @@ static int buf_sink(const char *text, size_t len, void *context)
 enum status json_print(const json *value, bool indent, struct buf *out)
 {
     size_t before = out->len;
-    size_t flags = indent ? JSON_INDENT(2) : JSON_COMPACT;
+    size_t flags = JSON_REAL_PRECISION(10) | (indent ? JSON_INDENT(2) : JSON_COMPACT);
     if (json_dump_callback(value, buf_sink, out, flags) == 0)
         return STATUS_OK;
     bool full = buf_reserve(out, 1) == STATUS_TOO_LARGE || out->len > before;

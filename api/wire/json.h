@@ -16,7 +16,7 @@ typedef struct json_t json;
 /* Parses exactly one JSON value (objects and arrays only). *out is owned: json_free. */
 enum status json_parse(const void *data, size_t len, json **out, struct err *err);
 void json_free(json *value); /* NULL is fine */
-/* Appends the compact, or indented, text. */
+/* Appends the compact, or indented, text; real numbers with ten significant digits. */
 enum status json_print(const json *value, bool indent, struct buf *out);
 
 /* Readers: `value` must be an object; the field must exist unless a `_or` default is given.

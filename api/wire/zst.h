@@ -3,6 +3,7 @@
 #define CDCCA_ZST_H
 
 #include "api/base/buf.h"
+#include "api/base/status.h"
 
 enum status zst_compress(const void *data, size_t len, int level, struct buf *out, struct err *err);
 /* out->max bounds the result; trailing bytes and concatenated frames are refused. */
