@@ -1,12 +1,14 @@
 /* Differentiable ops: B batch, T time, C channels, H heads, V vocabulary. All activations are
  * row-major float32. Each op checks its shapes (sticky error on the tape). Inputs without grad get
- * none; frozen parameters cost nothing in the backward pass. */
+ * none; frozen parameters cost nothing in the backward pass. Ids, labels, rows, masks and row
+ * weights are copied; targets of op_mse and op_kl are borrowed until the backward pass is over. */
 #ifndef CDCCA_OPS_H
 #define CDCCA_OPS_H
 
 #include "model/tensor/tensor.h"
 
-/* y = x W^T + bias + lora_scale * (x A^T) B^T; W (O,I), A (r,I), B (O,r). bias, A, B may be NULL. */
+/* y = x W^T + bias + lora_scale * (x A^T) B^T; W (O,I), A (r,I), B (O,r). bias, A, B may be NULL.
+ */
 struct linear {
     struct param *weight, *bias, *lora_a, *lora_b;
     float lora_scale;
@@ -19,9 +21,9 @@ struct tensor op_embedding(struct tape *tape, const struct param *table /* (V,C)
 struct tensor op_layernorm(struct tape *tape, struct tensor x, const struct param *weight,
                            const struct param *bias, float eps);
 struct tensor op_rmsnorm(struct tape *tape, struct tensor x, const struct param *weight, float eps);
-struct tensor op_gelu(struct tape *tape, struct tensor x); /* exact, erf */
+struct tensor op_gelu(struct tape *tape, struct tensor x);                        /* exact, erf */
 struct tensor op_swiglu(struct tape *tape, struct tensor gate, struct tensor up); /* silu(g) * u */
-struct tensor op_add(struct tape *tape, struct tensor a, struct tensor b); /* same shape */
+struct tensor op_add(struct tape *tape, struct tensor a, struct tensor b);        /* same shape */
 /* x (B,T,C) + table[0..T-1] (rows of a parameter (>=T,C), broadcast over B) */
 struct tensor op_add_positions(struct tape *tape, struct tensor x, const struct param *table);
 struct tensor op_scale(struct tape *tape, struct tensor x, float factor);
@@ -31,6 +33,8 @@ struct tensor op_broadcast(struct tape *tape, const struct param *p, int B);
 /* (B,T1,C) ++ (B,T2,C) along T; and the slice [from, from+count) of T */
 struct tensor op_concat(struct tape *tape, struct tensor a, struct tensor b);
 struct tensor op_slice(struct tape *tape, struct tensor x, int from, int count);
+/* Columns [from, from+count) of the last dimension */
+struct tensor op_columns(struct tape *tape, struct tensor x, int from, int count);
 /* Rows of x seen as (R,C): out (n,C) = x[row[i]]; rows may repeat (gradients add up). */
 struct tensor op_rows(struct tape *tape, struct tensor x, const int32_t *row, int n);
 struct tensor op_mean_time(struct tape *tape, struct tensor x); /* (B,T,C) -> (B,C) */
@@ -40,12 +44,12 @@ struct tensor op_mean_time(struct tape *tape, struct tensor x); /* (B,T,C) -> (B
 struct tensor op_rope(struct tape *tape, struct tensor x, int heads, float theta, int first);
 
 struct attention {
-    int heads, kv_heads;   /* kv_heads divides heads */
-    bool causal;           /* query t sees keys 0 .. (Tk - Tq) + t */
-    const int *key_count;  /* (B) keys that exist, from the front; NULL: all */
+    int heads, kv_heads;     /* kv_heads divides heads */
+    bool causal;             /* query t sees keys 0 .. (Tk - Tq) + t */
+    const int *key_count;    /* (B) keys that exist, from the front; NULL: all */
     const uint8_t *key_mask; /* (B,Tk) 1: exists; NULL: all. Combined with the above */
-    float dropout;         /* on the probabilities */
-    float *probs_out;      /* (B,H,Tq,Tk), copied out when not NULL (before dropout) */
+    float dropout;           /* on the probabilities */
+    float *probs_out;        /* (B,H,Tq,Tk), copied out when not NULL (before dropout) */
 };
 /* softmax(q k^T / sqrt(D)) v; q (B,Tq,H*D), k and v (B,Tk,KV*D) -> (B,Tq,H*D) */
 struct tensor op_attention(struct tape *tape, struct tensor q, struct tensor k, struct tensor v,

@@ -1,0 +1,121 @@
+/* OpenBLAS by dlopen, its kernel chosen from what the CPU can do and not from its model number; our
+ * own kernels where there is no library, for vectors, and for shapes too small to be worth a call.
+ */
+#include "model/tensor/blas.h"
+#include "model/tensor/kernels.h"
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ROW_MAJOR = 101, NO_TRANSPOSE = 111, TRANSPOSE = 112 }; /* cblas.h */
+
+typedef void sgemm_fn(int order, int ta, int tb, int M, int N, int K, float alpha, const float *A,
+                      int lda, const float *B, int ldb, float beta, float *C, int ldc);
+
+/* Written once, under the once flag. */
+static struct {
+    sgemm_fn *sgemm; /* NULL: our own */
+    const char *kernel;
+} blas;
+static pthread_once_t blas_once = PTHREAD_ONCE_INIT;
+
+/* The core type of OpenBLAS 0.3 with the kernels for this CPU; NULL: leave it to the library, which
+ * knows all CPUs that have none of these. */
+static const char *blas_core_type(void)
+{
+    if (kernels_find("avx512"))
+        return "SKYLAKEX";
+    return kernels_find("avx2") ? "HASWELL" : NULL;
+}
+
+/* The library reads the environment when it loads; afterwards we take back what we put there. */
+static void *blas_open(void)
+{
+    const char *core = blas_core_type();
+    bool set_core = core && !getenv("OPENBLAS_CORETYPE");
+    bool set_threads = !getenv("OPENBLAS_NUM_THREADS");
+    if (set_core)
+        setenv("OPENBLAS_CORETYPE", core, 0);
+    if (set_threads)
+        setenv("OPENBLAS_NUM_THREADS", "1", 0);
+    void *library = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
+    if (set_core)
+        unsetenv("OPENBLAS_CORETYPE");
+    if (set_threads)
+        unsetenv("OPENBLAS_NUM_THREADS");
+    return library;
+}
+
+static void blas_load_once(void)
+{
+    char *(*core_name)(void) = NULL;
+    void (*set_threads)(int) = NULL;
+    const char *own = getenv("CDCCA_BLAS");
+    void *library = own && strcmp(own, "own") == 0 ? NULL : blas_open();
+    blas.kernel = "own";
+    if (!library)
+        return;
+    *(void **)&blas.sgemm = dlsym(library, "cblas_sgemm");
+    *(void **)&core_name = dlsym(library, "openblas_get_corename");
+    *(void **)&set_threads = dlsym(library, "openblas_set_num_threads");
+    if (set_threads)
+        set_threads(1);
+    if (blas.sgemm)
+        blas.kernel = core_name ? core_name() : "unknown";
+}
+
+enum status blas_load(struct err *err)
+{
+    if (pthread_once(&blas_once, blas_load_once) != 0)
+        return err_set(err, STATUS_NO_MEMORY, "OpenBLAS: pthread_once failed");
+    return STATUS_OK;
+}
+
+const char *blas_kernel(void)
+{
+    blas_load(NULL);
+    return blas.kernel;
+}
+
+static void blas_scale(int M, int N, float beta, float *C, int ldc)
+{
+    for (int m = 0; m < M && beta != 1.0f; m++) {
+        float *row = C + (ptrdiff_t)m * ldc;
+        for (int n = 0; n < N; n++)
+            row[n] = beta == 0.0f ? 0.0f : row[n] * beta;
+    }
+}
+
+/* Where a call of the library costs more than it gains (tests/bench/bench_gemm.c). */
+static bool blas_own_is_faster(bool tb, int M, int N, int K)
+{
+    return M == 1 || (!tb && M <= 8 && (ptrdiff_t)N * K <= 4096);
+}
+
+static void gemm_own(bool ta, bool tb, int M, int N, int K, float alpha, const float *A, int lda,
+                     const float *B, int ldb, float *C, int ldc)
+{
+    const struct kernels *k = kernels();
+    if (M == 1 && (!ta || lda == 1) && tb)
+        k->gemv(N, K, alpha, B, ldb, A, C);
+    else if (M == 1 && (!ta || lda == 1))
+        k->gevm(N, K, alpha, A, B, ldb, C);
+    else
+        k->gemm(ta, tb, M, N, K, alpha, A, lda, B, ldb, C, ldc);
+}
+
+void gemm(bool ta, bool tb, int M, int N, int K, float alpha, const float *A, int lda,
+          const float *B, int ldb, float beta, float *C, int ldc)
+{
+    if (M <= 0 || N <= 0)
+        return;
+    blas_load(NULL);
+    if (blas.sgemm && !blas_own_is_faster(tb, M, N, K)) {
+        blas.sgemm(ROW_MAJOR, ta ? TRANSPOSE : NO_TRANSPOSE, tb ? TRANSPOSE : NO_TRANSPOSE, M, N, K,
+                   alpha, A, lda, B, ldb, beta, C, ldc);
+        return;
+    }
+    blas_scale(M, N, beta, C, ldc);
+    gemm_own(ta, tb, M, N, K, alpha, A, lda, B, ldb, C, ldc);
+}

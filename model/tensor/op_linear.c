@@ -1,0 +1,161 @@
+/* Linear layers with bias and LoRA (Hu et al. 2021), and embeddings.
+ * R rows (all dims but the last), I inputs, O outputs, r LoRA rank. */
+#include "model/tensor/blas.h"
+#include "model/tensor/kernels.h"
+#include "model/tensor/ops.h"
+#include "model/tensor/tape.h"
+#include <string.h>
+
+struct linear_node {
+    struct tape_node node;
+    struct linear w;
+    struct tensor x, y;
+    float *low; /* (R,r) = x A^T */
+};
+
+static int param_rows(const struct param *p)
+{
+    return p->dim[p->ndim - 1] ? (int)(param_count(p) / (size_t)p->dim[p->ndim - 1]) : 0;
+}
+
+static int param_cols(const struct param *p)
+{
+    return p->dim[p->ndim - 1];
+}
+
+static bool linear_check(struct tape *tape, struct tensor x, const struct linear *w)
+{
+    const struct param *a = w->lora_a, *b = w->lora_b;
+    if (!tape_expect(tape, tensor_is(x) && w->weight, "linear", "an input and a weight"))
+        return false;
+    int I = tensor_cols(x), O = param_rows(w->weight);
+    bool ok = param_cols(w->weight) == I && (!w->bias || param_count(w->bias) == (size_t)O) &&
+              !a == !b &&
+              (!a || (param_cols(a) == I && param_rows(b) == O && param_rows(a) == param_cols(b)));
+    if (!ok)
+        tape_fail(tape, STATUS_SHAPE, "linear %s: (%d,%d) does not fit an input of %d columns",
+                  w->weight->name ? w->weight->name : "", O, param_cols(w->weight), I);
+    return ok;
+}
+
+static bool linear_trains(const struct tape *tape, const struct linear *w)
+{
+    return tape_grad(tape, w->weight) || tape_grad(tape, w->bias) || tape_grad(tape, w->lora_a) ||
+           tape_grad(tape, w->lora_b);
+}
+
+/* y (R,O) = bias + x (R,I) W^T + scale (x A^T) B^T; W (O,I), A (r,I), B (O,r), low (R,r) */
+static void linear_forward(float *y, float *low, const float *x, const struct linear *w, int R,
+                           int I, int O, int r)
+{
+    for (int i = 0; w->bias && i < R; i++)
+        memcpy(y + (size_t)i * (size_t)O, w->bias->data, (size_t)O * sizeof *y);
+    gemm(false, true, R, O, I, 1, x, I, w->weight->data, I, w->bias ? 1 : 0, y, O);
+    if (r > 0) {
+        gemm(false, true, R, r, I, 1, x, I, w->lora_a->data, I, 0, low, r);
+        gemm(false, true, R, O, r, w->lora_scale, low, r, w->lora_b->data, r, 1, y, O);
+    }
+}
+
+/* dlow = scale dy B; dB += scale dy^T low; dA += dlow^T x; dx += dlow A */
+static void lora_backward(struct tape *tape, const struct linear_node *n, int R, int I, int O,
+                          int r)
+{
+    float *da = tape_grad(tape, n->w.lora_a), *db = tape_grad(tape, n->w.lora_b);
+    float *dlow = da || n->x.grad ? tape_floats(tape, (size_t)R * (size_t)r) : NULL;
+    if (db)
+        gemm(true, false, O, r, R, n->w.lora_scale, n->y.grad, O, n->low, r, 1, db, r);
+    if (!dlow)
+        return;
+    gemm(false, false, R, r, O, n->w.lora_scale, n->y.grad, O, n->w.lora_b->data, r, 0, dlow, r);
+    if (da)
+        gemm(true, false, r, I, R, 1, dlow, r, n->x.data, I, 1, da, I);
+    if (n->x.grad)
+        gemm(false, false, R, I, r, 1, dlow, r, n->w.lora_a->data, I, 1, n->x.grad, I);
+}
+
+/* dx += dy W; dW += dy^T x; dbias += sum of dy over rows */
+static void linear_backward(struct tape_node *node, struct tape *tape)
+{
+    const struct linear_node *n = (const struct linear_node *)node;
+    int R = tensor_rows(n->x), I = tensor_cols(n->x), O = tensor_cols(n->y);
+    float *dw = tape_grad(tape, n->w.weight), *dbias = tape_grad(tape, n->w.bias);
+    if (n->x.grad)
+        gemm(false, false, R, I, O, 1, n->y.grad, O, n->w.weight->data, I, 1, n->x.grad, I);
+    if (dw)
+        gemm(true, false, O, I, R, 1, n->y.grad, O, n->x.data, I, 1, dw, I);
+    if (dbias)
+        kernels()->column_sum(dbias, n->y.grad, R, O);
+    if (n->w.lora_a)
+        lora_backward(tape, n, R, I, O, param_rows(n->w.lora_a));
+}
+
+struct tensor op_linear(struct tape *tape, struct tensor x, const struct linear *w)
+{
+    if (!linear_check(tape, x, w))
+        return (struct tensor){0};
+    int R = tensor_rows(x), O = param_rows(w->weight), r = w->lora_a ? param_rows(w->lora_a) : 0;
+    struct tensor y = tape_like_cols(tape, x.grad || linear_trains(tape, w), x, O);
+    float *low = r ? tape_floats(tape, (size_t)R * (size_t)r) : NULL;
+    if (!tensor_is(y) || (r && !low))
+        return (struct tensor){0};
+    linear_forward(y.data, low, x.data, w, R, tensor_cols(x), O, r);
+    struct linear_node *n = tape_record(tape, y, sizeof *n, linear_backward);
+    if (n)
+        n->w = *w, n->x = x, n->y = y, n->low = low;
+    return y;
+}
+
+/* ---- embedding ---- */
+
+struct embedding_node {
+    struct tape_node node;
+    const struct param *table;
+    struct tensor y;
+    const int32_t *ids; /* (B*T) */
+};
+
+static bool embedding_check(struct tape *tape, const struct param *table, const int32_t *ids,
+                            int count)
+{
+    if (!tape_expect(tape, table && ids, "embedding", "a table and ids"))
+        return false;
+    for (int i = 0; i < count; i++)
+        if (ids[i] < 0 || ids[i] >= param_rows(table)) {
+            tape_fail(tape, STATUS_SHAPE, "embedding %s: id %d is not in 0..%d",
+                      table->name ? table->name : "", ids[i], param_rows(table) - 1);
+            return false;
+        }
+    return true;
+}
+
+/* dtable[id] += dy */
+static void embedding_backward(struct tape_node *node, struct tape *tape)
+{
+    const struct embedding_node *n = (const struct embedding_node *)node;
+    int R = tensor_rows(n->y), C = tensor_cols(n->y);
+    float *dtable = tape_grad(tape, n->table);
+    for (int i = 0; i < R; i++)
+        kernels()->accumulate(dtable + (size_t)n->ids[i] * (size_t)C,
+                              n->y.grad + (size_t)i * (size_t)C, 1, (size_t)C);
+}
+
+/* y (B,T,C) = table[ids]; table (V,C) */
+struct tensor op_embedding(struct tape *tape, const struct param *table, const int32_t *ids, int B,
+                           int T)
+{
+    if (tape->status != STATUS_OK || !embedding_check(tape, table, ids, B * T))
+        return (struct tensor){0};
+    int C = param_cols(table);
+    struct tensor y = tape_tensor(tape, tape_grad(tape, table) != NULL, 3, (int[]){B, T, C});
+    if (!tensor_is(y))
+        return y;
+    for (int i = 0; i < B * T; i++)
+        memcpy(y.data + (size_t)i * (size_t)C, table->data + (size_t)ids[i] * (size_t)C,
+               (size_t)C * sizeof(float));
+    struct embedding_node *n = tape_record(tape, y, sizeof *n, embedding_backward);
+    if (n) {
+        n->table = table, n->y = y, n->ids = tape_copy_ints(tape, ids, (size_t)B * (size_t)T);
+    }
+    return y;
+}

@@ -1,0 +1,168 @@
+/* A pool of threads that sleep between jobs.
+ *
+ * A job's state is one 64-bit word, the ticket: [generation:16 | items:24 | next:24]. A worker
+ * claims item `next` by compare-and-swap, which can only succeed on the current job, and a job is
+ * not over before its claimed items are done: so fn and ctx, read after a claim, are the claim's
+ * own. Nobody waits for a worker that woke too late to get an item. */
+#include "model/tensor/parallel.h"
+#include <linux/futex.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { THREADS_MAX = 64, ITEMS_MAX = (1 << 24) - 1, SPINS = 1000 };
+
+struct worker {
+    struct pool *pool;
+    int index;
+    pthread_t thread;
+};
+
+struct pool {
+    _Atomic uint64_t ticket;
+    _Atomic uint32_t wake; /* futex: counts jobs */
+    _Atomic uint32_t done; /* futex: items finished in this job */
+    _Atomic bool stop;
+    void (*fn)(void *ctx, int item, int worker);
+    void *ctx;
+    pthread_mutex_t one_job; /* held for the length of a job */
+    int threads, started;
+    struct worker worker[THREADS_MAX];
+};
+
+static void futex_wait(_Atomic uint32_t *word, uint32_t value)
+{
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+}
+
+static void futex_wake(_Atomic uint32_t *word)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, THREADS_MAX, NULL, NULL, 0);
+}
+
+static void spin_pause(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* Spins briefly, then sleeps, until *word is no longer `value`. */
+static void word_wait(_Atomic uint32_t *word, uint32_t value)
+{
+    for (int i = 0; i < SPINS; i++) {
+        if (atomic_load_explicit(word, memory_order_acquire) != value)
+            return;
+        spin_pause();
+    }
+    futex_wait(word, value);
+}
+
+/* Works on what is left of the current job. */
+static void pool_work(struct pool *pool, int worker)
+{
+    uint64_t ticket = atomic_load_explicit(&pool->ticket, memory_order_acquire);
+    for (;;) {
+        uint32_t next = (uint32_t)(ticket & ITEMS_MAX);
+        uint32_t items = (uint32_t)(ticket >> 24 & ITEMS_MAX);
+        if (next >= items)
+            return;
+        if (!atomic_compare_exchange_weak(&pool->ticket, &ticket, ticket + 1))
+            continue;
+        pool->fn(pool->ctx, (int)next, worker);
+        if (atomic_fetch_add(&pool->done, 1) + 1 == items)
+            futex_wake(&pool->done);
+        ticket = atomic_load_explicit(&pool->ticket, memory_order_acquire);
+    }
+}
+
+static void *worker_main(void *argument)
+{
+    struct worker *w = argument;
+    struct pool *pool = w->pool;
+    uint32_t seen = 0;
+    while (!atomic_load(&pool->stop)) {
+        word_wait(&pool->wake, seen);
+        seen = atomic_load_explicit(&pool->wake, memory_order_acquire);
+        pool_work(pool, w->index);
+    }
+    return NULL;
+}
+
+static int cores_count(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : n > THREADS_MAX ? THREADS_MAX : (int)n;
+}
+
+enum status pool_create(int threads, struct pool **out, struct err *err)
+{
+    if (threads < 0 || threads > THREADS_MAX)
+        return err_set(err, STATUS_USAGE, "threads: %d is not in 0..%d", threads, THREADS_MAX);
+    struct pool *pool = calloc(1, sizeof *pool);
+    if (!pool)
+        return err_set(err, STATUS_NO_MEMORY, "out of memory for a pool of threads");
+    pool->threads = threads ? threads : cores_count();
+    pthread_mutex_init(&pool->one_job, NULL);
+    for (int i = 1; i < pool->threads; i++) {
+        pool->worker[i] = (struct worker){.pool = pool, .index = i};
+        if (pthread_create(&pool->worker[i].thread, NULL, worker_main, &pool->worker[i]) != 0) {
+            pool_destroy(pool);
+            return err_set(err, STATUS_NO_MEMORY, "cannot start thread %d of %d", i + 1, threads);
+        }
+        pool->started = i;
+    }
+    *out = pool;
+    return STATUS_OK;
+}
+
+void pool_destroy(struct pool *pool)
+{
+    if (!pool)
+        return;
+    atomic_store(&pool->stop, true);
+    atomic_fetch_add(&pool->wake, 1);
+    futex_wake(&pool->wake);
+    for (int i = 1; i <= pool->started; i++)
+        pthread_join(pool->worker[i].thread, NULL);
+    pthread_mutex_destroy(&pool->one_job);
+    free(pool);
+}
+
+int pool_threads(const struct pool *pool)
+{
+    return pool ? pool->threads : 1;
+}
+
+/* Publishes the job, helps, and sleeps until the last item is done. */
+static void pool_run_shared(struct pool *pool, int items)
+{
+    uint64_t generation = (atomic_load(&pool->ticket) >> 48) + 1;
+    atomic_store(&pool->done, 0);
+    atomic_store(&pool->ticket, generation << 48 | (uint64_t)(uint32_t)items << 24);
+    atomic_fetch_add(&pool->wake, 1);
+    futex_wake(&pool->wake);
+    pool_work(pool, 0);
+    for (uint32_t done; (done = atomic_load(&pool->done)) < (uint32_t)items;)
+        word_wait(&pool->done, done);
+}
+
+void pool_run(struct pool *pool, int items, void (*fn)(void *ctx, int item, int worker), void *ctx)
+{
+    if (!pool || pool->threads == 1 || items <= 1 || items > ITEMS_MAX) {
+        for (int i = 0; i < items; i++)
+            fn(ctx, i, 0);
+        return;
+    }
+    pthread_mutex_lock(&pool->one_job);
+    pool->fn = fn;
+    pool->ctx = ctx;
+    pool_run_shared(pool, items);
+    pthread_mutex_unlock(&pool->one_job);
+}
