@@ -1,5 +1,6 @@
 /* Images: PNG and JPEG in (libpng, libjpeg-turbo; header checked against limits before pixels are
- * decoded), resized as HF's processor does (bicubic with antialiasing, as Pillow), PNG and JPEG out. */
+ * decoded), resized as HF's processor does (bicubic with antialiasing, as Pillow), PNG and JPEG
+ * out. */
 #ifndef CDCCA_IMAGE_H
 #define CDCCA_IMAGE_H
 
@@ -12,9 +13,10 @@ struct image {
     uint8_t *rgb; /* (height,width,3), malloc'd; image_free */
 };
 
-enum { IMAGE_SIDE_MAX = 8192, IMAGE_BYTES_MAX = 32 << 20 };
+enum { IMAGE_SIDE_MAX = 8192, IMAGE_PIXELS_MAX = 1 << 25, IMAGE_BYTES_MAX = 32 << 20 };
 
-/* Grey, palette, alpha (on white), 16 bit, CMYK become RGB. Errors say what the bytes are instead. */
+/* Grey, palette, alpha (on white), 16 bit, CMYK become RGB. Errors say what the bytes are instead.
+ */
 enum status image_decode(const void *data, size_t len, struct image *out, struct err *err);
 enum status image_load(struct io *io, const char *path, struct image *out, struct err *err);
 enum status image_resize(const struct image *in, int width, int height, struct image *out,
