@@ -1,6 +1,7 @@
 /* AKD, adapter-based knowledge distillation (CD-CCA section 3.3), and the baselines that share its
- * loop. The teacher answers each upload once (labels, logits, features are kept); then the student's
- * trainable set is trained. L = l_ce CE + l_kl KL + l_query MSE(phi(Q_s), Q_t) + l_repr MSE(...). */
+ * loop. The teacher answers each upload once (labels, logits, features are kept); then the
+ * student's trainable set is trained. L = l_ce CE + l_kl KL + l_query MSE(phi(Q_s), Q_t) + l_repr
+ * MSE(...). */
 #ifndef CDCCA_DISTILL_H
 #define CDCCA_DISTILL_H
 
@@ -13,22 +14,23 @@ enum distill_labels { LABELS_HARD, LABELS_SOFT /* + KL on the teacher's distribu
 
 struct distill_options {
     enum distill_labels labels;
-    int steps, batch;       /* 48, 32 */
-    float lr;               /* 1e-3, warm-up 5, linear to 10% */
-    float clip;             /* 1 */
-    float query, repr, ce, kl, temperature; /* weights of the losses */
-    bool head_only;         /* baseline "head refit": nothing but the output head is trained */
-    float holdout;          /* share of the uploads kept out of training, for the gate */
+    int steps, batch; /* 48, 32 */
+    float lr;         /* 1e-3, warm-up 5, linear to 10% */
+    float clip;       /* 1 */
+    float query, repr, ce, kl,
+        temperature; /* weights of the losses; LABELS_HARD: kl's share goes to ce */
+    bool head_only;  /* baseline "head refit": nothing but the output head is trained */
+    float holdout;   /* share of the uploads kept out of training this round, for the gate */
     uint64_t seed;
 };
 struct distill_options distill_defaults(void);
 /* Ranges of every field; err names the field and its range. */
 enum status distill_options_check(const struct distill_options *options, struct err *err);
 
-struct distill_instance {      /* one upload; what it points to is copied */
+struct distill_instance { /* one upload; what it points to is copied */
     const char *question;
-    const char *correction;    /* label from a user, or NULL */
-    const float *visual;       /* (count, Cv) */
+    const char *correction; /* label from a user, or NULL */
+    const float *visual;    /* (count, Cv) */
     int count;
 };
 
@@ -39,34 +41,42 @@ struct distill_progress {
 
 struct distill_report {
     int instances, trained, held;
-    float loss_first, loss_last;       /* means of the first and the last steps */
-    float agreement_before, agreement_after; /* with the teacher on held-back uploads, 0..1 */
-    float replay_before, replay_after; /* on earlier held-back uploads, -1 without */
+    float loss_first, loss_last;             /* means of the first and the last steps */
+    float agreement_before, agreement_after; /* with the labels on held-back uploads, 0..1 */
+    float replay_before, replay_after; /* on a sample of earlier rounds' uploads, -1 without */
     bool passed;                       /* the gate */
     double seconds, teacher_seconds;
 };
 
-/* Keeps the teacher, the student's master copy (full precision, error feedback), optimiser state, phi
- * and the buffer of earlier uploads across rounds. Not thread-safe: one owner, the worker. */
+/* Keeps the teacher, the student's master copy (full precision, error feedback), optimiser state,
+ * phi and the buffer of earlier uploads across rounds. Not thread-safe: one owner, the worker. */
 struct distiller;
-/* Both models are retained. student: a model with a trainable set attached, a private clone that the
- * distiller trains. */
+/* Both models are retained. student: a model with a trainable set attached, a private clone that
+ * the distiller trains. */
 enum status distiller_create(struct mllm *teacher, struct mllm *student, struct pool *pool,
                              struct distiller **out, struct err *err);
 void distiller_destroy(struct distiller *d);
 
 /* One round: adds the instances to the buffer, trains, gates. On success the student's parameters
- * are the trained ones when report->passed, else as before. cancel (may be NULL) is polled each step;
- * progress is called each step. Diverging loss is an error and changes nothing. */
+ * are the trained ones when report->passed, else as before. cancel (may be NULL) is polled each
+ * step; progress (may be NULL) is called each step. Diverging loss (STATUS_REFUSED) is an error and
+ * changes nothing, nor does being cancelled (STATUS_CANCELLED). Instances that cannot be used (too
+ * long a question, values that are not finite) are left out: report->instances counts the others.
+ *
+ * The gate: agreement of whole greedy answers with the labels, before and after, on this round's
+ * held-back uploads and on a sample of earlier rounds'. A set of n uploads on which g answers
+ * became right and l became wrong passes when l - g <= sqrt(l + g), the noise of that difference:
+ * on 18 uploads a plain "not worse" would turn down every fourth good round. */
 enum status distiller_round(struct distiller *d, const struct distill_instance *instances, int n,
                             const struct distill_options *options, const volatile int *cancel,
-                            void (*progress)(void *ctx, const struct distill_progress *p), void *ctx,
-                            struct distill_report *report, struct err *err);
+                            void (*progress)(void *ctx, const struct distill_progress *p),
+                            void *ctx, struct distill_report *report, struct err *err);
 /* The student being trained (borrowed), for reading its trainable set. */
 struct mllm *distiller_student(struct distiller *d);
 /* Everything needed to go on after a restart (master parameters, optimiser moments, phi; the buffer
  * is given again by distiller_recall). */
-enum status distiller_save(struct io *io, const struct distiller *d, const char *path, struct err *err);
+enum status distiller_save(struct io *io, const struct distiller *d, const char *path,
+                           struct err *err);
 enum status distiller_load(struct io *io, struct distiller *d, const char *path, struct err *err);
 /* Puts earlier uploads back into the buffer without training on them now. */
 enum status distiller_recall(struct distiller *d, const struct distill_instance *instances, int n,

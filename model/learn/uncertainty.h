@@ -11,13 +11,17 @@
 int uts_select_instances(const float *entropy, int count, int n, float pool_factor, struct rng *rng,
                          int32_t *chosen);
 
-enum uts_score { UTS_ATTENTION /* attention mass x |value|, the default */,
-                 UTS_VARIANCE /* Monte-Carlo dropout variance, Eq. 3 */, UTS_NORM, UTS_RANDOM };
+enum uts_score {
+    UTS_ATTENTION /* attention mass x |value|, the default */,
+    UTS_VARIANCE /* Monte-Carlo dropout variance, Eq. 3 */,
+    UTS_NORM,
+    UTS_RANDOM
+};
 struct uts_options {
     enum uts_score score;
-    int passes;      /* Monte-Carlo passes, 8 */
-    float dropout;   /* 0.2 */
-    int keep;        /* tokens kept per instance, 32 */
+    int passes;    /* Monte-Carlo passes, 8 */
+    float dropout; /* 0.2 */
+    int keep;      /* tokens kept per instance, 32 */
 };
 struct uts_options uts_defaults(void);
 
