@@ -36,6 +36,11 @@ enum status answer_prompt(const struct mllm *m, const char *question, int32_t *t
                           int *text_count, int32_t *question_ids, int *question_count, int max,
                           struct err *err);
 
+/* The ids LLaMA is trained to say, and options are scored by: " text" (one space in front, as in the
+ * middle of a sentence) and the end token. */
+enum status answer_target(const struct mllm *m, const char *text, int32_t *ids, int *count, int max,
+                          struct err *err);
+
 /* Encoder tokens of n images: rgb n * (S,S,3) -> out n * (1 + (S/P)^2, Cv). */
 enum status answer_encode(const struct mllm *m, struct pool *pool, const uint8_t *rgb, int n,
                           float *out, struct err *err);

@@ -42,9 +42,11 @@ struct llama_layer {
 struct mllm {
     struct mllm_config config;
     struct tokenizer *tokenizer;          /* may be NULL (reference models have none) */
-    struct tokenizer *qformer_tokenizer;  /* == tokenizer unless DIR/qformer_tokenizer exists */
+    struct tokenizer *qformer_tokenizer;  /* == tokenizer unless DIR/qformer_tokenizer exists; each
+                                             pointer holds a reference of its own */
     struct param *params; /* every parameter, in checkpoint order, then attached ones */
     int param_count, param_cap;
+    int checkpoint_count; /* the first so many are the checkpoint's; the rest were attached */
     struct {
         struct param *class_embedding, *positions;
         struct linear patch;
@@ -82,6 +84,8 @@ void mllm_release(struct mllm *model);
 /* config.json + model.safetensors in dtype (F32, BF16); attached parameters are not saved. */
 enum status mllm_save(struct io *io, const struct mllm *model, const char *dir, enum dtype dtype,
                       struct err *err);
+/* Recomputes model->encoder after the vision encoder's weights changed. */
+void mllm_fingerprint(struct mllm *model);
 struct param *mllm_find(const struct mllm *model, const char *name); /* or NULL */
 /* Adds a parameter (LoRA, adapter) with uninitialised data; its address is stable. */
 struct param *mllm_attach(struct mllm *model, const char *name, int ndim, const int *dim);

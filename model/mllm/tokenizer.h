@@ -13,6 +13,8 @@ struct tokenizer;
 enum status tokenizer_load(struct io *io, const char *dir, struct tokenizer **out, struct err *err);
 /* Shared by counting: one more owner; tokenizer_destroy drops one (NULL is fine). */
 struct tokenizer *tokenizer_retain(struct tokenizer *tokenizer);
+/* Counted: destroy frees with the last reference. NULL is fine in both. Returns its argument. */
+struct tokenizer *tokenizer_retain(struct tokenizer *tokenizer);
 void tokenizer_destroy(struct tokenizer *tokenizer);
 int tokenizer_vocab(const struct tokenizer *tokenizer);
 /* Id of a whole token ("</s>"), or -1. */

@@ -1,0 +1,153 @@
+/* LLaMA: RMSNorm, rotary positions, grouped-query attention, SwiGLU; one definition for training
+ * (whole sequences, recorded) and decoding (with a KV cache that the caller keeps). */
+#include "model/mllm/forward.h"
+
+#include <string.h>
+
+struct kv_cache kv_cache_new(struct tape *tape, const struct mllm *m, int rows, int cap)
+{
+    int layers = m->config.text.layers;
+    struct kv_cache cache = {.rows = rows, .cap = cap, .layers = layers};
+    cache.width = m->config.text.hidden / m->config.text.heads * m->config.text.kv_heads;
+    size_t bytes = (size_t)rows * (size_t)cap * (size_t)cache.width * sizeof(float);
+    cache.k = tape_alloc(tape, (size_t)layers * sizeof *cache.k);
+    cache.v = tape_alloc(tape, (size_t)layers * sizeof *cache.v);
+    for (int i = 0; cache.k && cache.v && i < layers; i++) {
+        cache.k[i] = tape_alloc(tape, bytes);
+        cache.v[i] = tape_alloc(tape, bytes);
+        if (!cache.k[i] || !cache.v[i])
+            break;
+        memset(cache.k[i], 0, bytes);
+        memset(cache.v[i], 0, bytes);
+    }
+    return cache;
+}
+
+static float *cache_at(const struct kv_cache *cache, float *layer, int row, int position)
+{
+    return layer + ((size_t)row * (size_t)cache->cap + (size_t)position) * (size_t)cache->width;
+}
+
+static size_t cache_bytes(const struct kv_cache *cache, int positions)
+{
+    return (size_t)positions * (size_t)cache->width * sizeof(float);
+}
+
+void kv_cache_move(struct kv_cache *cache, int to, int from)
+{
+    size_t bytes = cache_bytes(cache, cache->length);
+    for (int i = 0; i < cache->layers; i++) {
+        memcpy(cache_at(cache, cache->k[i], to, 0), cache_at(cache, cache->k[i], from, 0), bytes);
+        memcpy(cache_at(cache, cache->v[i], to, 0), cache_at(cache, cache->v[i], from, 0), bytes);
+    }
+}
+
+void kv_cache_select(struct kv_cache *to, const struct kv_cache *from, const int *row)
+{
+    size_t bytes = cache_bytes(from, from->length);
+    for (int i = 0; i < to->layers; i++)
+        for (int r = 0; r < to->rows; r++) {
+            memcpy(cache_at(to, to->k[i], r, 0), cache_at(from, from->k[i], row[r], 0), bytes);
+            memcpy(cache_at(to, to->v[i], r, 0), cache_at(from, from->v[i], row[r], 0), bytes);
+        }
+    to->length = from->length;
+}
+
+/* x (B,T,width) into positions length .. length+T-1 of a layer's keys or values. */
+static void cache_store(const struct kv_cache *cache, float *layer, struct tensor x)
+{
+    int B = x.dim[0], T = x.dim[1];
+    for (int b = 0; b < B; b++)
+        memcpy(cache_at(cache, layer, b, cache->length),
+               x.data + (size_t)b * (size_t)T * (size_t)cache->width, cache_bytes(cache, T));
+}
+
+struct llama {
+    struct tape *tape;
+    const struct mllm *m;
+    const uint8_t *key_mask;
+    struct kv_cache *cache;
+    int *key_count; /* one token on a cache: positions in use, per row */
+};
+
+static struct tensor cached_attention(struct llama *f, int layer, struct tensor q, struct tensor k,
+                                      struct tensor v, struct attention how)
+{
+    struct kv_cache *cache = f->cache;
+    if (f->tape->status != STATUS_OK)
+        return (struct tensor){0};
+    cache_store(cache, cache->k[layer], k);
+    cache_store(cache, cache->v[layer], v);
+    if (cache->length > 0) {
+        int dim[] = {q.dim[0], cache->cap, cache->width};
+        k = tensor_view(cache->k[layer], 3, dim);
+        v = tensor_view(cache->v[layer], 3, dim);
+        how.causal = q.dim[1] > 1;
+        how.key_count = how.causal ? NULL : f->key_count;
+    }
+    return op_attention(f->tape, q, k, v, &how);
+}
+
+static struct tensor llama_attention(struct llama *f, int i, struct tensor x)
+{
+    const struct mllm_config *c = &f->m->config;
+    const struct llama_layer *l = &f->m->llama.layer[i];
+    struct attention how = {.heads = c->text.heads,
+                            .kv_heads = c->text.kv_heads,
+                            .causal = true,
+                            .key_mask = f->key_mask};
+    int first = f->cache ? f->cache->length : 0;
+    struct tensor q = op_linear(f->tape, x, &l->q);
+    struct tensor k = op_linear(f->tape, x, &l->k);
+    struct tensor v = op_linear(f->tape, x, &l->v);
+    q = op_rope(f->tape, q, c->text.heads, c->text.theta, first);
+    k = op_rope(f->tape, k, c->text.kv_heads, c->text.theta, first);
+    struct tensor out =
+        f->cache ? cached_attention(f, i, q, k, v, how) : op_attention(f->tape, q, k, v, &how);
+    return op_linear(f->tape, out, &l->o);
+}
+
+static struct tensor llama_block(struct llama *f, int i, struct tensor x)
+{
+    const struct llama_layer *l = &f->m->llama.layer[i];
+    float eps = f->m->config.text.eps;
+    struct tensor h = op_rmsnorm(f->tape, x, l->attn_norm, eps);
+    x = op_add(f->tape, x, llama_attention(f, i, h));
+    h = op_rmsnorm(f->tape, x, l->ffn_norm, eps);
+    struct tensor gate = op_linear(f->tape, h, &l->gate);
+    struct tensor up = op_linear(f->tape, h, &l->up);
+    h = op_linear(f->tape, op_swiglu(f->tape, gate, up), &l->down);
+    return op_add(f->tape, x, h);
+}
+
+/* False (and a sticky error) when x does not fit the cache. */
+static bool cache_accepts(struct llama *f, struct tensor x)
+{
+    struct kv_cache *cache = f->cache;
+    int B = x.dim[0], T = x.dim[1];
+    if (B > cache->rows || cache->length + T > cache->cap ||
+        (T > 1 && cache->length > 0 && cache->length + T != cache->cap)) {
+        tape_fail(f->tape, STATUS_SHAPE,
+                  "%d rows of %d tokens do not fit a cache of (%d, %d) at %d", B, T, cache->rows,
+                  cache->cap, cache->length);
+        return false;
+    }
+    f->key_count = tape_alloc(f->tape, (size_t)B * sizeof *f->key_count);
+    for (int b = 0; f->key_count && b < B; b++)
+        f->key_count[b] = cache->length + T;
+    return f->key_count != NULL;
+}
+
+struct tensor llama_forward(struct tape *tape, const struct mllm *m, struct tensor x,
+                            const uint8_t *key_mask, struct kv_cache *cache)
+{
+    struct llama f = {.tape = tape, .m = m, .key_mask = key_mask, .cache = cache};
+    if (tape->status != STATUS_OK || (cache && !cache_accepts(&f, x)))
+        return (struct tensor){0};
+    size_t mark = tape->arena->used;
+    for (int i = 0; i < m->config.text.layers; i++)
+        x = layer_keep(tape, mark, llama_block(&f, i, x));
+    if (cache && tape->status == STATUS_OK)
+        cache->length += x.dim[1];
+    return op_rmsnorm(tape, x, m->llama.norm, m->config.text.eps);
+}
