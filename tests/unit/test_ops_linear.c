@@ -1,0 +1,186 @@
+/* Linear layers, bias, LoRA, embeddings, norms: outputs and gradients. */
+// links: tensor
+#include "op_case.h"
+
+/* ---- linear: inputs x, weight, bias, lora_a, lora_b ---- */
+
+struct linear_shape {
+    int R, I, O, r;
+    bool bias;
+};
+
+static struct tensor linear_op(struct tape *tape, struct tensor *x, struct param *p,
+                               const void *ctx)
+{
+    const struct linear_shape *s = ctx;
+    int at = s->bias ? 3 : 2;
+    struct linear w = {.weight = &p[1], .bias = s->bias ? &p[2] : NULL, .lora_scale = 1.5f};
+    if (s->r)
+        w.lora_a = &p[at], w.lora_b = &p[at + 1];
+    return op_linear(tape, x[0], &w);
+}
+
+static double low_rank(double *const *x, const struct linear_shape *s, int row, int o)
+{
+    int at = s->bias ? 3 : 2;
+    double sum = 0;
+    for (int j = 0; j < s->r; j++) {
+        double low = 0;
+        for (int i = 0; i < s->I; i++)
+            low += x[0][row * s->I + i] * x[at][j * s->I + i];
+        sum += low * x[at + 1][o * s->r + j];
+    }
+    return 1.5 * sum;
+}
+
+static void linear_reference(double *y, double *const *x, const void *ctx)
+{
+    const struct linear_shape *s = ctx;
+    for (int row = 0; row < s->R; row++)
+        for (int o = 0; o < s->O; o++) {
+            double sum = s->bias ? x[2][o] : 0;
+            for (int i = 0; i < s->I; i++)
+                sum += x[0][row * s->I + i] * x[1][o * s->I + i];
+            y[row * s->O + o] = sum + low_rank(x, s, row, o);
+        }
+}
+
+static void linear_check(struct linear_shape s)
+{
+    struct op_case c = {.name = "linear", .op = linear_op, .reference = linear_reference};
+    c.ctx = &s;
+    c.inputs = 2 + s.bias + 2 * (s.r > 0);
+    int at = 2;
+    c.in[0].ndim = 2, c.in[0].dim[0] = s.R, c.in[0].dim[1] = s.I;
+    c.in[1].ndim = 2, c.in[1].dim[0] = s.O, c.in[1].dim[1] = s.I;
+    if (s.bias)
+        c.in[at].ndim = 1, c.in[at++].dim[0] = s.O;
+    c.in[at].ndim = 2, c.in[at].dim[0] = s.r, c.in[at].dim[1] = s.I;
+    c.in[at + 1].ndim = 2, c.in[at + 1].dim[0] = s.O, c.in[at + 1].dim[1] = s.r;
+    for (int i = 1; i < CASE_INPUTS; i++)
+        c.in[i].param = true;
+    case_check(&c);
+}
+
+static void test_linear(void **state)
+{
+    (void)state;
+    linear_check((struct linear_shape){.R = 1, .I = 7, .O = 5});
+    linear_check((struct linear_shape){.R = 1, .I = 40, .O = 19, .bias = true});
+    linear_check((struct linear_shape){.R = 6, .I = 17, .O = 9, .bias = true});
+    linear_check((struct linear_shape){.R = 13, .I = 8, .O = 21});
+    linear_check((struct linear_shape){.R = 33, .I = 5, .O = 3, .bias = true});
+}
+
+static void test_linear_lora(void **state)
+{
+    (void)state;
+    linear_check((struct linear_shape){.R = 5, .I = 11, .O = 6, .r = 2});
+    linear_check((struct linear_shape){.R = 9, .I = 6, .O = 13, .r = 3, .bias = true});
+    linear_check((struct linear_shape){.R = 1, .I = 16, .O = 8, .r = 1, .bias = true});
+}
+
+/* ---- embedding ---- */
+
+static const int32_t embedding_ids[6] = {3, 0, 3, 6, 3, 1};
+
+static struct tensor embedding_op(struct tape *tape, struct tensor *x, struct param *p,
+                                  const void *ctx)
+{
+    (void)x, (void)ctx;
+    return op_embedding(tape, &p[0], embedding_ids, 2, 3);
+}
+
+static void embedding_reference(double *y, double *const *x, const void *ctx)
+{
+    (void)ctx;
+    for (int i = 0; i < 6; i++)
+        for (int c = 0; c < 5; c++)
+            y[i * 5 + c] = x[0][embedding_ids[i] * 5 + c];
+}
+
+static void test_embedding(void **state)
+{
+    (void)state;
+    struct op_case c = {"embedding", 1,   {{2, {7, 5}, true}}, embedding_op, embedding_reference,
+                        NULL,        1e-6};
+    case_check(&c);
+}
+
+/* ---- norms ---- */
+
+static const float norm_eps = 1e-3f;
+
+static struct tensor layernorm_op(struct tape *tape, struct tensor *x, struct param *p,
+                                  const void *ctx)
+{
+    (void)ctx;
+    return op_layernorm(tape, x[0], &p[1], &p[2], norm_eps);
+}
+
+static void layernorm_reference(double *y, double *const *x, const void *ctx)
+{
+    const int *shape = ctx, C = shape[1];
+    for (int r = 0; r < shape[0]; r++) {
+        const double *row = x[0] + r * C;
+        double mean = 0, variance = 0;
+        for (int i = 0; i < C; i++)
+            mean += row[i] / C;
+        for (int i = 0; i < C; i++)
+            variance += (row[i] - mean) * (row[i] - mean) / C;
+        for (int i = 0; i < C; i++)
+            y[r * C + i] = (row[i] - mean) / sqrt(variance + (double)norm_eps) * x[1][i] + x[2][i];
+    }
+}
+
+static struct tensor rmsnorm_op(struct tape *tape, struct tensor *x, struct param *p,
+                                const void *ctx)
+{
+    (void)ctx;
+    return op_rmsnorm(tape, x[0], &p[1], norm_eps);
+}
+
+static void rmsnorm_reference(double *y, double *const *x, const void *ctx)
+{
+    const int *shape = ctx, C = shape[1];
+    for (int r = 0; r < shape[0]; r++) {
+        const double *row = x[0] + r * C;
+        double square = 0;
+        for (int i = 0; i < C; i++)
+            square += row[i] * row[i] / C;
+        for (int i = 0; i < C; i++)
+            y[r * C + i] = row[i] / sqrt(square + (double)norm_eps) * x[1][i];
+    }
+}
+
+static void test_norms(void **state)
+{
+    static const int shapes[][2] = {{1, 3}, {4, 16}, {3, 37}, {5, 64}};
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        int R = shapes[i][0], C = shapes[i][1];
+        struct op_case layer = {"layernorm",
+                                3,
+                                {{2, {R, C}, false}, {1, {C}, true}, {1, {C}, true}},
+                                layernorm_op,
+                                layernorm_reference,
+                                shapes[i],
+                                5e-5};
+        struct op_case rms = {
+            "rmsnorm", 2,   {{2, {R, C}, false}, {1, {C}, true}}, rmsnorm_op, rmsnorm_reference,
+            shapes[i], 5e-5};
+        case_check(&layer);
+        case_check(&rms);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_linear_lora),
+        cmocka_unit_test(test_embedding),
+        cmocka_unit_test(test_norms),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
