@@ -7,27 +7,29 @@
 #include "model/task/stream.h"
 
 struct score {
-    int count;
-    double mc, da; /* percent */
+    int count;     /* answered samples */
+    int choices;   /* of those, with options: what mc is a share of */
+    double mc, da; /* percent; 0 of none */
 };
 
 struct evaluation {
-    struct score five;         /* colour, shape, texture, count, exist: the recipe's five kinds */
-    struct score all;          /* every question kind, captions apart */
+    struct score five; /* colour, shape, texture, count, exist: the recipe's five kinds */
+    struct score all;  /* every sample, captions apart; of a directory: this one alone */
     struct score kind[KINDS];
     struct score new_concepts; /* of the five kinds */
     double entropy;            /* mean, nats */
     double seconds;
 };
 
-/* The first n samples of the stream. */
-enum status evaluate(const struct mllm *m, struct pool *pool, const char *spec, uint64_t seed, int n,
-                     bool quiet, struct evaluation *out, struct err *err);
+/* The first n samples of the stream (or as many as a directory has). A bad sample is an error. */
+enum status evaluate(const struct mllm *m, struct pool *pool, const char *spec, uint64_t seed,
+                     int n, bool quiet, struct evaluation *out, struct err *err);
 /* An evaluation set with its encoder tokens kept, so that many models that share the encoder can be
  * scored on it quickly. */
 struct evalset;
 enum status evalset_create(const struct mllm *m, struct pool *pool, const char *spec, uint64_t seed,
                            int n, struct evalset **out, struct err *err);
+/* STATUS_WRONG_BASE: m has another vision encoder than the set's tokens come from. */
 enum status evalset_score(const struct evalset *set, const struct mllm *m, struct pool *pool,
                           struct evaluation *out, struct err *err);
 void evalset_destroy(struct evalset *set);

@@ -1,0 +1,146 @@
+/* cdcca-model eval --model DIR --data world:target: a table by kind of question, or JSON. With
+ * --trainable FILE, the model as a device runs it after deltas: adapters attached, then the
+ * file's values. */
+#include "model/tool/eval.h"
+#include "api/base/io.h"
+#include "api/wire/json.h"
+#include "api/wire/options.h"
+#include "model/learn/trainable.h"
+#include "model/task/evaluate.h"
+#include <inttypes.h>
+#include <stdio.h>
+
+struct eval {
+    const char *model, *trainable, *data;
+    int64_t count, seed, threads, version;
+    bool json;
+};
+
+static enum status model_open(struct eval *e, struct mllm **out, struct err *err)
+{
+    struct trainable set = {0};
+    struct trainable_options defaults = trainable_defaults();
+    TRY(mllm_load(io_posix(), e->model, out, err));
+    if (!e->trainable)
+        return STATUS_OK;
+    enum status status = trainable_attach(*out, &defaults, &set, err);
+    if (status == STATUS_OK)
+        status = trainable_load(io_posix(), &set, e->trainable, &e->version, err);
+    trainable_free(&set);
+    return status;
+}
+
+/* ---- output ---- */
+
+static json *score_json(const struct score *s)
+{
+    json *value = json_object_new();
+    if (!value || !json_set_int(value, "count", s->count) ||
+        (s->choices && !json_set_number(value, "mc", s->mc)) ||
+        !json_set_number(value, "da", s->da)) {
+        json_free(value);
+        return NULL;
+    }
+    return value;
+}
+
+static bool score_set(json *object, const char *key, const struct score *s)
+{
+    json *value = score_json(s);
+    return value && json_set_take(object, key, value);
+}
+
+static bool evaluation_json(const struct eval *e, const struct evaluation *v, json *out)
+{
+    bool whole = json_set_string(out, "data", e->data) && json_set_int(out, "seed", e->seed) &&
+                 score_set(out, "five", &v->five) && score_set(out, "all", &v->all) &&
+                 score_set(out, "new_concepts", &v->new_concepts) &&
+                 json_set_number(out, "entropy", v->entropy) &&
+                 json_set_number(out, "seconds", v->seconds);
+    for (int k = 0; whole && k < KINDS; k++)
+        if (v->kind[k].count)
+            whole = score_set(out, world_kind_name((enum world_kind)k), &v->kind[k]);
+    return whole && (!e->trainable || json_set_int(out, "version", e->version));
+}
+
+static enum status print_json(const struct eval *e, const struct evaluation *v, struct err *err)
+{
+    struct buf text = {.max = 1 << 16};
+    json *out = json_object_new();
+    enum status status = STATUS_NO_MEMORY;
+    if (out && evaluation_json(e, v, out))
+        status = json_print(out, true, &text);
+    if (status == STATUS_OK)
+        printf("%.*s\n", (int)text.len, (const char *)text.data);
+    json_free(out);
+    buf_free(&text);
+    return status == STATUS_OK ? STATUS_OK : err_set(err, status, "no memory for the report");
+}
+
+static void print_row(const char *name, const struct score *s)
+{
+    if (s->count == 0)
+        return;
+    if (s->choices)
+        printf("%-14s %6d  %5.1f  %5.1f\n", name, s->count, s->mc, s->da);
+    else
+        printf("%-14s %6d      -  %5.1f\n", name, s->count, s->da);
+}
+
+static void print_table(const struct eval *e, const struct evaluation *v)
+{
+    printf("%s, seed %" PRId64 "\n%-14s %6s  %5s  %5s\n", e->data, e->seed, "questions", "count",
+           "MC %", "DA %");
+    for (int k = 0; k < KINDS; k++)
+        print_row(world_kind_name((enum world_kind)k), &v->kind[k]);
+    print_row("first five", &v->five);
+    print_row("  new concepts", &v->new_concepts);
+    print_row("all", &v->all);
+    printf("entropy %.3f nats, %.1f s\n", v->entropy, v->seconds);
+}
+
+/* ---- the command ---- */
+
+static enum status eval(struct eval *e, struct err *err)
+{
+    struct mllm *model = NULL;
+    struct pool *pool = NULL;
+    struct evaluation result;
+    enum status status = model_open(e, &model, err);
+    if (status == STATUS_OK)
+        status = pool_create((int)e->threads, &pool, err);
+    if (status == STATUS_OK)
+        status =
+            evaluate(model, pool, e->data, (uint64_t)e->seed, (int)e->count, e->json, &result, err);
+    pool_destroy(pool);
+    if (model)
+        mllm_release(model);
+    TRY(status);
+    if (e->json)
+        return print_json(e, &result, err);
+    print_table(e, &result);
+    return STATUS_OK;
+}
+
+enum status eval_run(int argc, char **argv, struct err *err)
+{
+    struct eval e = {.data = "world:target", .count = 1000, .seed = 1, .threads = 0};
+    int positional = 0;
+    const struct option table[] = {
+        {"model", OPTION_STRING, &e.model, 0, 0, "DIR", "the model to evaluate"},
+        {"trainable", OPTION_STRING, &e.trainable, 0, 0, "FILE",
+         "the trainable set it has come to"},
+        {"data", OPTION_STRING, &e.data, 0, 0, "SOURCE",
+         "world:NAME, world:NAME/KIND or a directory (world:target)"},
+        {"count", OPTION_INT, &e.count, 1, 1e6, "N", "questions (1000)"},
+        {"seed", OPTION_INT, &e.seed, 0, 1e15, "S", "of the world (1)"},
+        {"threads", OPTION_INT, &e.threads, 0, 64, "T", "0: one per core (0)"},
+        {"json", OPTION_FLAG, &e.json, 0, 0, NULL, "print JSON, no progress"},
+        {0}};
+    const struct options options = {
+        "cdcca-model eval", "accuracy of a model, by kind of question", NULL, table, 0, 0};
+    TRY(options_parse(&options, argc, argv, &positional, err));
+    if (!e.model)
+        return err_set(err, STATUS_USAGE, "--model DIR is missing");
+    return eval(&e, err);
+}

@@ -1,0 +1,10 @@
+/* cdcca-model generate-world: samples of the built-in world as a directory that any stream reads.
+ */
+#ifndef CDCCA_GENERATE_H
+#define CDCCA_GENERATE_H
+
+#include "api/base/status.h"
+
+enum status generate_run(int argc, char **argv, struct err *err);
+
+#endif
