@@ -358,7 +358,8 @@ const char *json_next(const json *object, void **cursor, const json **value)
     *cursor = *cursor ? json_object_iter_next(o, *cursor) : json_object_iter(o);
     if (!*cursor)
         return NULL;
-    *value = json_object_iter_value(*cursor);
+    if (value)
+        *value = json_object_iter_value(*cursor);
     return json_object_iter_key(*cursor);
 }
 

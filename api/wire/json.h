@@ -53,7 +53,7 @@ enum status json_int_at(const json *array, size_t i, int64_t min, int64_t max, i
                         struct err *err);
 /* Refuses fields that are not in the NULL-terminated list. */
 enum status json_only(const json *value, const char *const *known, struct err *err);
-/* Walks an object: *cursor starts NULL; returns the key or NULL at the end. */
+/* Walks an object: *cursor starts NULL; returns the key or NULL at the end. value may be NULL. */
 const char *json_next(const json *object, void **cursor, const json **value);
 
 /* Writers: build values; setters take ownership of nothing and return false only without memory. */
