@@ -186,6 +186,27 @@ enum status delta_decode(const void *data, size_t len, struct delta *out, struct
     return status;
 }
 
+enum status delta_reserve(struct delta *d, size_t tensors, size_t codes_size, size_t scales_size,
+                          struct err *err)
+{
+    struct memory *memory = calloc(1, sizeof *memory + tensors + 1);
+    unsigned char *bytes = calloc(1, codes_size + scales_size + 1);
+    if (!memory || !bytes) {
+        free(memory);
+        free(bytes);
+        return err_set(err, STATUS_NO_MEMORY, "no memory for a delta of %zu tensors", tensors);
+    }
+    memory->bytes = bytes;
+    d->memory = memory;
+    d->codecs = memory->codecs;
+    d->tensors = tensors;
+    d->codes = bytes;
+    d->codes_size = codes_size;
+    d->scales = bytes + codes_size;
+    d->scales_size = scales_size;
+    return STATUS_OK;
+}
+
 void delta_free(struct delta *d)
 {
     struct memory *memory = d->memory;

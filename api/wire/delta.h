@@ -26,6 +26,10 @@ struct delta {
 /* zstd frame out. */
 enum status delta_encode(const struct delta *d, struct buf *out, struct err *err);
 enum status delta_decode(const void *data, size_t len, struct delta *out, struct err *err);
+/* Room for a delta in the making: tensors, codes_size and scales_size are set, codecs, codes and
+ * scales point at zeroed memory. Release with delta_free. */
+enum status delta_reserve(struct delta *d, size_t tensors, size_t codes_size, size_t scales_size,
+                          struct err *err);
 void delta_free(struct delta *d);
 
 #endif

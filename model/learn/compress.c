@@ -212,26 +212,16 @@ static enum status streams_decode(const struct trainable *set, const struct delt
     return STATUS_OK;
 }
 
-/* Codecs, codes and scales of the work, copied into one block that delta_free releases. */
+/* Codecs, codes and scales of the work, copied into the delta. */
 static enum status delta_fill(const struct work *w, struct delta *d, struct err *err)
 {
-    size_t tensors = (size_t)w->set->count;
-    uint8_t *block = malloc(w->codes.len + w->scales.len + tensors + 1);
-    if (!block)
-        return err_set(err, STATUS_NO_MEMORY, "no memory for a delta");
-    d->memory = block;
-    d->codes = block;
-    d->codes_size = w->codes.len;
-    d->scales = block + w->codes.len;
-    d->scales_size = w->scales.len;
-    d->codecs = (char *)(d->scales + d->scales_size);
-    d->tensors = tensors;
+    TRY(delta_reserve(d, (size_t)w->set->count, w->codes.len, w->scales.len, err));
     d->parameters = (int64_t)w->set->values;
     if (w->codes.len)
         memcpy(d->codes, w->codes.data, w->codes.len);
     if (w->scales.len)
         memcpy(d->scales, w->scales.data, w->scales.len);
-    memcpy(d->codecs, w->codecs, tensors + 1);
+    memcpy(d->codecs, w->codecs, d->tensors);
     return STATUS_OK;
 }
 
@@ -257,6 +247,15 @@ static enum status delta_measure(const struct delta *d, size_t *bytes, struct er
     return s;
 }
 
+/* Frees the streams, keeps the versions. */
+static void delta_forget(struct delta *d)
+{
+    int64_t base_version = d->base_version, version = d->version;
+    delta_free(d);
+    d->base_version = base_version;
+    d->version = version;
+}
+
 /* Chooses, encodes, measures; asks for less until the patch fits. */
 static enum status delta_fit(struct work *w, const float *base, const struct compress_options *o,
                              struct delta *d, struct err *err)
@@ -269,8 +268,7 @@ static enum status delta_fit(struct work *w, const float *base, const struct com
         TRY(delta_measure(d, &bytes, err));
         if (bytes <= o->budget_bytes)
             return STATUS_OK;
-        free(d->memory);
-        d->memory = NULL;
+        delta_forget(d);
         slack += bytes - o->budget_bytes;
     }
     return err_set(err, STATUS_TOO_LARGE, "a delta takes at least %zu bytes, the budget is %zu",

@@ -1,0 +1,43 @@
+/* A simulated edge: one window of a stream answered by a model, sampled (UTS) and packed as a token
+ * payload, with the same functions as the agent, but in this process and without a network. */
+#ifndef CDCCA_SIMULATED_H
+#define CDCCA_SIMULATED_H
+
+#include "api/wire/payload.h"
+#include "model/learn/distill.h"
+#include "model/learn/uncertainty.h"
+#include "model/task/stream.h"
+
+enum simulated_pick { PICK_ENT2, PICK_ENTROPY, PICK_RANDOM };
+
+struct simulated_options {
+    enum simulated_pick pick;
+    struct uts_options uts;
+    int bits; /* of a visual token's channel, 8 or 4 */
+    uint64_t seed;
+};
+
+/* Samples [first, first + count) of a stream, encoded and answered. */
+struct simulated {
+    int count, tokens, width;
+    float *visual; /* (count, tokens, width) */
+    char (*question)[WORLD_TEXT];
+    struct answer *answers;
+};
+enum status simulated_answer(struct simulated *s, const struct mllm *edge, struct pool *pool,
+                             const char *spec, uint64_t seed, uint64_t first, int count,
+                             struct err *err);
+void simulated_free(struct simulated *s);
+
+/* Picks n instances and their tokens, and packs them. *wire_bytes: the payload as it would travel,
+ * zstd-compressed. *out borrows the questions of *s; release it with free(out->instance). */
+enum status simulated_upload(const struct simulated *s, const struct mllm *edge, int n,
+                             const struct simulated_options *options, struct payload *out,
+                             size_t *wire_bytes, struct err *err);
+
+/* The instances of a payload as the distiller wants them: tokens dequantised. The strings are
+ * borrowed from the payload; free() *visual and *instances. */
+enum status simulated_instances(const struct payload *p, struct distill_instance **instances,
+                                float **visual, struct err *err);
+
+#endif
