@@ -1,0 +1,32 @@
+/* The edge agent: source -> answer at once -> window -> spool, while one thread uploads (uplink)
+ * and another updates the model (downlink). The network never holds up an answer.
+ *
+ * What survives a kill at any point: uploads in the spool, the active slot, and the notebook's
+ * position, which moves only when a window is closed and its uploads are durable. Samples of an
+ * open window are answered again after a restart. */
+#ifndef CDCCA_AGENT_H
+#define CDCCA_AGENT_H
+
+#include "api/base/status.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct agent_options {
+    const char *cloud_url, *model_dir, *source, *data_dir;
+    const char *device; /* NULL: DATA/device, made up at the first start */
+    double budget;      /* share of the instances to upload */
+    double rate;        /* samples per second, 0: as fast as it can */
+    int64_t window, keep, bits, threads;
+    int64_t count;  /* stop after so many samples since the first start; 0: never */
+    int64_t rounds; /* stop at this version (lockstep: after so many rounds); 0: never */
+    int64_t poll_s, seed, spool_bytes;
+    int64_t segment; /* samples per segment of world:drift, and per round in lockstep */
+    bool lockstep;   /* after each segment: flush, ask for a round, wait for its version */
+    int64_t lockstep_timeout_s;
+    bool json; /* a line per answer, or in lockstep per round, on stdout */
+};
+
+/* Runs until its end is reached or stop_requested; a stop is STATUS_OK. */
+enum status agent_run(const struct agent_options *options, struct err *err);
+
+#endif

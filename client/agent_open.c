@@ -1,0 +1,238 @@
+/* Starting and ending the agent: folders, lock, device name, parts and threads. See agent_state.h.
+ */
+#include "api/base/clock.h"
+#include "api/base/hash.h"
+#include "api/base/log.h"
+#include "client/agent_state.h"
+#include "client/stop.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+/* ---- where the agent stands ---- */
+
+bool agent_has_segments(const struct agent *a)
+{
+    return a->options.lockstep || strcmp(a->options.source, "world:drift") == 0;
+}
+
+int64_t agent_seen(struct agent *a)
+{
+    int64_t closed = board_lock(&a->board)->seen;
+    board_unlock(&a->board);
+    return closed + window_count(a->window) + a->open.skipped;
+}
+
+enum status agent_open_segment(struct agent *a, struct err *err)
+{
+    char spec[PATH_MAX];
+    snprintf(spec, sizeof spec, "%s", a->options.source);
+    if (strcmp(a->options.source, "world:drift") == 0)
+        snprintf(spec, sizeof spec, "world:drift:%" PRId64, agent_seen(a) / a->options.segment);
+    else if (a->stream)
+        return STATUS_OK;
+    if (a->stream)
+        stream_close(a->stream);
+    a->stream = NULL;
+    TRY(stream_open(a->io, spec, a->side, (uint64_t)a->options.seed, &a->stream, err));
+    return stream_seek(a->stream, (uint64_t)a->position, err);
+}
+
+void agent_note_version(struct agent *a)
+{
+    struct slots_info info;
+    slots_info(a->slots, &info);
+    struct board_fields *f = board_lock(&a->board);
+    f->version = info.version;
+    f->parameters = info.parameters;
+    hash_hex(&info.hash, f->sha256);
+    board_unlock(&a->board);
+}
+
+/* ---- folder, lock, name ---- */
+
+static enum status agent_lock(struct agent *a, struct err *err)
+{
+    char path[PATH_MAX];
+    TRY(io_make_dirs(a->io, a->options.data_dir, err));
+    TRY(io_join(path, sizeof path, a->options.data_dir, "lock", err));
+    a->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (a->lock_fd < 0)
+        return io_error(err, "open", path, errno);
+    if (flock(a->lock_fd, LOCK_EX | LOCK_NB) != 0)
+        return err_set(err, STATUS_BUSY,
+                       "%s is in use by another cdcca-edge; another --data is right",
+                       a->options.data_dir);
+    return STATUS_OK;
+}
+
+static bool agent_name_is_valid(const char *name)
+{
+    size_t len = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
+    return len >= 1 && len <= LIMIT_ID && name[len] == '\0';
+}
+
+/* DATA/device, made up from host, process and time when there is none. */
+static enum status agent_stored_name(struct agent *a, struct err *err)
+{
+    char path[PATH_MAX], seed[320], host[200] = "";
+    struct buf text = {.max = LIMIT_ID};
+    struct hash hash;
+    char hex[HASH_HEX];
+    TRY(io_join(path, sizeof path, a->options.data_dir, "device", err));
+    if (io_read_file(a->io, path, &text, NULL) == STATUS_OK)
+        snprintf(a->device, sizeof a->device, "%.*s", (int)text.len, (const char *)text.data);
+    buf_free(&text);
+    if (agent_name_is_valid(a->device))
+        return STATUS_OK;
+    gethostname(host, sizeof host - 1);
+    snprintf(seed, sizeof seed, "%s %ld %" PRId64, host, (long)getpid(), clock_wall_ms());
+    hash_bytes(seed, strlen(seed), &hash);
+    hash_hex(&hash, hex);
+    snprintf(a->device, sizeof a->device, "edge-%.12s", hex);
+    return io_write_file(a->io, path, a->device, strlen(a->device), err);
+}
+
+static enum status agent_name(struct agent *a, struct err *err)
+{
+    if (!a->options.device)
+        return agent_stored_name(a, err);
+    if (!agent_name_is_valid(a->options.device))
+        return err_set(err, STATUS_USAGE,
+                       "device id '%.80s': 1 to %d of A-Z a-z 0-9 . _ - are right",
+                       a->options.device, LIMIT_ID);
+    snprintf(a->device, sizeof a->device, "%s", a->options.device);
+    return STATUS_OK;
+}
+
+/* ---- parts ---- */
+
+static enum status agent_open_model(struct agent *a, struct err *err)
+{
+    struct mllm *m;
+    TRY(infer_load(a->options.model_dir, &m, err));
+    a->side = m->config.vision.image;
+    a->image_bytes = (size_t)a->side * (size_t)a->side * 3;
+    TRY(slots_open(a->io, a->options.data_dir, m, true, &a->slots, err));
+    a->rgb = malloc(INFER_BATCH * a->image_bytes);
+    if (!a->rgb)
+        return err_set(err, STATUS_NO_MEMORY, "no memory for %d images", INFER_BATCH);
+    return STATUS_OK;
+}
+
+static enum status agent_open_window(struct agent *a, struct err *err)
+{
+    int64_t version;
+    struct mllm *m = slots_acquire(a->slots, &version);
+    struct window_options options = {.capacity = (int)a->options.window,
+                                     .budget = a->options.budget,
+                                     .pool_factor = 3,
+                                     .bits = (int)a->options.bits,
+                                     .seed = (uint64_t)a->options.seed,
+                                     .device = a->device,
+                                     .uts = uts_defaults()};
+    int tokens = infer_tokens(m), width = infer_width(m);
+    mllm_release(m);
+    options.uts.keep = a->options.keep < tokens ? (int)a->options.keep : tokens;
+    return window_create(&options, tokens, width, &a->window, err);
+}
+
+static enum status agent_open_board(struct agent *a, struct err *err)
+{
+    TRY(board_open(a->io, a->options.data_dir, &a->board, err));
+    struct board_fields *f = board_lock(&a->board);
+    if (f->seen && strcmp(f->source, a->options.source) != 0) {
+        log_line(LOG_WARN, "agent", "the source was %s; the new one starts at its beginning",
+                 f->source);
+        f->position = 0;
+    }
+    a->position = f->position;
+    snprintf(f->device, sizeof f->device, "%s", a->device);
+    snprintf(f->source, sizeof f->source, "%s", a->options.source);
+    snprintf(f->state, sizeof f->state, "running");
+    board_unlock(&a->board);
+    agent_note_version(a);
+    board_lock(&a->board);
+    return board_commit(&a->board, err);
+}
+
+static enum status agent_open_parts(struct agent *a, struct err *err)
+{
+    char path[PATH_MAX];
+    TRY(agent_lock(a, err));
+    TRY(agent_name(a, err));
+    TRY(agent_open_model(a, err));
+    TRY(agent_open_window(a, err));
+    TRY(agent_open_board(a, err));
+    TRY(io_join(path, sizeof path, a->options.data_dir, "spool", err));
+    TRY(spool_open(a->io, path, (uint64_t)a->options.spool_bytes, &a->spool, err));
+    TRY(pool_create((int)a->options.threads, &a->pool, err));
+    if (a->options.lockstep)
+        TRY(cloud_create(a->options.cloud_url, a->device, &a->cloud, err));
+    TRY(uplink_start(a->options.cloud_url, a->device, a->spool, &a->board, &a->uplink, err));
+    struct downlink_options options = {.cloud_url = a->options.cloud_url,
+                                       .device = a->device,
+                                       .data_dir = a->options.data_dir,
+                                       .poll_s = (int)a->options.poll_s};
+    return downlink_start(a->io, &options, a->slots, &a->board, &a->downlink, err);
+}
+
+enum status agent_open(const struct agent_options *options, struct agent **out, struct err *err)
+{
+    struct agent *a = calloc(1, sizeof *a);
+    if (!a)
+        return err_set(err, STATUS_NO_MEMORY, "no memory for the agent");
+    a->options = *options;
+    a->io = io_posix();
+    a->lock_fd = -1;
+    a->jpeg.max = IMAGE_BYTES_MAX;
+    a->round_started_ms = clock_monotonic_ms();
+    enum status status = agent_open_parts(a, err);
+    if (status != STATUS_OK) {
+        agent_close(a);
+        return status;
+    }
+    struct slots_info info;
+    slots_info(a->slots, &info);
+    log_line(LOG_INFO, "agent", "%s answers %s from sample %" PRId64 " with version %" PRId64,
+             a->device, options->source, a->position, info.version);
+    *out = a;
+    return STATUS_OK;
+}
+
+static void agent_last_words(struct agent *a)
+{
+    struct err err = {0};
+    struct board_fields *f = board_lock(&a->board);
+    snprintf(f->state, sizeof f->state, "stopped");
+    if (board_commit(&a->board, &err) != STATUS_OK)
+        log_line(LOG_WARN, "agent", "%s", err.text);
+    board_close(&a->board);
+}
+
+void agent_close(struct agent *a)
+{
+    stop_request(); /* breaks off calls that wait at the cloud */
+    uplink_stop(a->uplink);
+    downlink_stop(a->downlink);
+    if (a->board.io)
+        agent_last_words(a);
+    cloud_destroy(a->cloud);
+    if (a->stream)
+        stream_close(a->stream);
+    pool_destroy(a->pool);
+    window_destroy(a->window);
+    spool_close(a->spool);
+    slots_close(a->slots);
+    buf_free(&a->jpeg);
+    free(a->rgb);
+    if (a->lock_fd >= 0)
+        close(a->lock_fd);
+    free(a);
+}

@@ -1,0 +1,20 @@
+/* How long to wait before trying a peer again: doubling from 0.5 s to 60 s, each wait drawn at
+ * random from the upper half of its range, so that a fleet does not come back in one wave. */
+#ifndef CDCCA_BACKOFF_H
+#define CDCCA_BACKOFF_H
+
+#include "api/base/rng.h"
+
+enum { BACKOFF_FIRST_MS = 500, BACKOFF_LAST_MS = 60000 };
+
+struct backoff {
+    int failures; /* in a row */
+    struct rng rng;
+};
+
+void backoff_init(struct backoff *backoff, uint64_t seed);
+/* Counts a failure and returns the wait in ms, never less than at_least_ms (a Retry-After). */
+int64_t backoff_next(struct backoff *backoff, int64_t at_least_ms);
+void backoff_reset(struct backoff *backoff);
+
+#endif

@@ -1,0 +1,454 @@
+/* The cloud over libcurl; see cloud.h. One easy handle per struct cloud, so that connections are
+ * kept; no redirects, no protocols but http and https, no signals. */
+#include "client/cloud.h"
+#include "api/base/log.h"
+#include "api/wire/json.h"
+#include "api/wire/limits.h"
+#include "client/stop.h"
+#include <curl/curl.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum {
+    CLOUD_URL = 1024,
+    CLOUD_ANSWER_MAX = 1 << 20,
+    CLOUD_CONNECT_S = 5,
+    CLOUD_STALL_S = 20, /* slower than CLOUD_STALL_BYTES a second for this long: given up */
+    CLOUD_STALL_BYTES = 64,
+    CLOUD_CALL_S = 30, /* for calls with small answers */
+};
+
+struct cloud {
+    CURL *curl;
+    char url[CLOUD_URL], agent[160];
+    char reason[CURL_ERROR_SIZE];
+    int64_t retry_after_ms;
+};
+
+/* Where a body goes: into memory, or through the io seam into a file. */
+struct sink {
+    struct buf *memory; /* NULL: a file */
+    struct io *io;
+    const char *path;
+    int fd;      /* -1 until the first byte */
+    bool append; /* what was asked for; the answer's status decides */
+    CURL *curl;
+    int64_t received, room;
+    enum status status; /* why the sink broke the transfer off */
+    struct err err;
+};
+
+/* ---- one request ---- */
+
+static int cloud_on_progress(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+{
+    (void)ctx, (void)a, (void)b, (void)c, (void)d;
+    return stop_requested();
+}
+
+static enum status sink_open(struct sink *sink)
+{
+    long http = 0;
+    curl_easy_getinfo(sink->curl, CURLINFO_RESPONSE_CODE, &http);
+    int flags = O_WRONLY | O_CREAT | O_CLOEXEC | (sink->append && http == 206 ? O_APPEND : O_TRUNC);
+    sink->fd = sink->io->open(sink->io, sink->path, flags, 0600);
+    return sink->fd < 0 ? io_error(&sink->err, "open", sink->path, errno) : STATUS_OK;
+}
+
+static enum status sink_write(struct sink *sink, const char *data, size_t len)
+{
+    while (len) {
+        ssize_t n = sink->io->write(sink->io, sink->fd, data, len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return io_error(&sink->err, "write", sink->path, n < 0 ? errno : ENOSPC);
+        data += n;
+        len -= (size_t)n;
+    }
+    return STATUS_OK;
+}
+
+/* An error answer to a download is not the file: it is counted, but not kept. */
+static enum status sink_take(struct sink *sink, const char *data, size_t len)
+{
+    long http = 0;
+    curl_easy_getinfo(sink->curl, CURLINFO_RESPONSE_CODE, &http);
+    sink->received += (int64_t)len;
+    if (sink->memory)
+        return buf_append(sink->memory, data, len);
+    if (http != 200 && http != 206)
+        return sink->received > CLOUD_ANSWER_MAX ? STATUS_PEER : STATUS_OK;
+    if (sink->received > sink->room)
+        return err_set(&sink->err, STATUS_PEER,
+                       "%s: more bytes than the manifest declares; given up", sink->path);
+    if (sink->fd < 0)
+        TRY(sink_open(sink));
+    return sink_write(sink, data, len);
+}
+
+static size_t sink_on_bytes(char *data, size_t size, size_t count, void *ctx)
+{
+    struct sink *sink = ctx;
+    sink->status = sink_take(sink, data, size * count);
+    return sink->status == STATUS_OK ? size * count : 0;
+}
+
+/* Common settings; path is joined to the base URL. A fresh start for every request. */
+static enum status cloud_prepare(struct cloud *cloud, struct sink *sink, long timeout_s,
+                                 struct err *err, const char *path)
+{
+    char url[CLOUD_URL + 256];
+    CURL *curl = cloud->curl;
+    snprintf(url, sizeof url, "%s%s", cloud->url, path);
+    curl_easy_reset(curl);
+    cloud->reason[0] = '\0';
+    cloud->retry_after_ms = 0;
+    sink->curl = curl;
+    sink->fd = -1;
+    if (curl_easy_setopt(curl, CURLOPT_URL, url) != CURLE_OK)
+        return err_set(err, STATUS_NO_MEMORY, "no memory for a request");
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, cloud->reason);
+    curl_easy_setopt(curl, CURLOPT_USERAGENT, cloud->agent);
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)CLOUD_CONNECT_S);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT, timeout_s);
+    curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, cloud_on_progress);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, sink_on_bytes);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, sink);
+    return STATUS_OK;
+}
+
+static enum status cloud_transport_error(const struct cloud *cloud, CURLcode code,
+                                         const struct sink *sink, struct err *err)
+{
+    if (code == CURLE_ABORTED_BY_CALLBACK)
+        return err_set(err, STATUS_CANCELLED, "stopped");
+    if (code == CURLE_WRITE_ERROR && sink->status != STATUS_OK)
+        return err_set(err, sink->status, "%s",
+                       sink->err.text[0] ? sink->err.text : "the cloud's answer is too large");
+    const char *reason = cloud->reason[0] ? cloud->reason : curl_easy_strerror(code);
+    if (code == CURLE_OPERATION_TIMEDOUT)
+        return err_set(err, STATUS_TIMEOUT, "%s: %s", cloud->url, reason);
+    return err_set(err, STATUS_UNREACHABLE, "%s: %s", cloud->url, reason);
+}
+
+/* "detail" of a problem document, or "" */
+static void cloud_detail(const struct sink *sink, char *out, size_t size)
+{
+    json *root = NULL;
+    const char *detail = NULL;
+    out[0] = '\0';
+    if (!sink->memory ||
+        json_parse(sink->memory->data, sink->memory->len, &root, NULL) != STATUS_OK)
+        return;
+    if (json_opt_string(root, "detail", 4096, &detail, NULL) == STATUS_OK && detail)
+        snprintf(out, size, ": %.300s", detail);
+    json_free(root);
+}
+
+static enum status cloud_http_status(long http)
+{
+    switch (http) {
+    case 404:
+        return STATUS_NOT_FOUND;
+    case 409:
+        return STATUS_CONFLICT;
+    case 408:
+    case 425:
+        return STATUS_PEER;
+    case 429:
+    case 503:
+        return STATUS_BUSY;
+    default:
+        return http >= 200 && http < 300   ? STATUS_OK
+               : http >= 400 && http < 500 ? STATUS_REFUSED
+                                           : STATUS_PEER;
+    }
+}
+
+static enum status cloud_perform(struct cloud *cloud, struct sink *sink, const char *what,
+                                 struct err *err)
+{
+    long http = 0;
+    curl_off_t retry_after = 0;
+    char detail[320];
+    CURLcode code = curl_easy_perform(cloud->curl);
+    if (code != CURLE_OK)
+        return cloud_transport_error(cloud, code, sink, err);
+    curl_easy_getinfo(cloud->curl, CURLINFO_RESPONSE_CODE, &http);
+    curl_easy_getinfo(cloud->curl, CURLINFO_RETRY_AFTER, &retry_after);
+    cloud->retry_after_ms =
+        retry_after > 0 && retry_after <= 3600 ? (int64_t)retry_after * 1000 : 0;
+    enum status status = cloud_http_status(http);
+    if (status == STATUS_OK)
+        return STATUS_OK;
+    cloud_detail(sink, detail, sizeof detail);
+    return err_set(err, status, "%s: %s answered %ld%s", cloud->url, what, http, detail);
+}
+
+static enum status cloud_get(struct cloud *cloud, const char *path, long timeout_s, struct buf *out,
+                             struct err *err)
+{
+    struct sink sink = {.memory = out};
+    TRY(cloud_prepare(cloud, &sink, timeout_s, err, path));
+    return cloud_perform(cloud, &sink, path, err);
+}
+
+static enum status cloud_post(struct cloud *cloud, const char *path, const void *body, size_t len,
+                              struct curl_slist *headers, struct err *err)
+{
+    struct buf answer = {.max = CLOUD_ANSWER_MAX};
+    struct sink sink = {.memory = &answer};
+    enum status status = cloud_prepare(cloud, &sink, 0, err, path);
+    if (status == STATUS_OK) {
+        curl_easy_setopt(cloud->curl, CURLOPT_LOW_SPEED_LIMIT, (long)CLOUD_STALL_BYTES);
+        curl_easy_setopt(cloud->curl, CURLOPT_LOW_SPEED_TIME, (long)CLOUD_STALL_S);
+        curl_easy_setopt(cloud->curl, CURLOPT_POSTFIELDS, body);
+        curl_easy_setopt(cloud->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)len);
+        curl_easy_setopt(cloud->curl, CURLOPT_HTTPHEADER, headers);
+        status = cloud_perform(cloud, &sink, path, err);
+    }
+    buf_free(&answer);
+    return status;
+}
+
+/* ---- life ---- */
+
+static void cloud_global_init(void)
+{
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+enum status cloud_create(const char *url, const char *device, struct cloud **out, struct err *err)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, cloud_global_init);
+    if ((strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0) ||
+        strlen(url) >= CLOUD_URL || strpbrk(url, " \t\r\n?#"))
+        return err_set(err, STATUS_USAGE,
+                       "cloud URL '%.200s': http://HOST:PORT or https://HOST is right", url);
+    struct cloud *cloud = calloc(1, sizeof *cloud);
+    if (cloud)
+        cloud->curl = curl_easy_init();
+    if (!cloud || !cloud->curl) {
+        free(cloud);
+        return err_set(err, STATUS_NO_MEMORY, "no memory for an HTTP client");
+    }
+    snprintf(cloud->url, sizeof cloud->url, "%s", url);
+    for (size_t len = strlen(cloud->url); len && cloud->url[len - 1] == '/'; len--)
+        cloud->url[len - 1] = '\0';
+    snprintf(cloud->agent, sizeof cloud->agent, "cdcca-edge/%s (%.64s)", CDCCA_VERSION, device);
+    *out = cloud;
+    return STATUS_OK;
+}
+
+void cloud_destroy(struct cloud *cloud)
+{
+    if (!cloud)
+        return;
+    curl_easy_cleanup(cloud->curl);
+    free(cloud);
+}
+
+const char *cloud_url(const struct cloud *cloud)
+{
+    return cloud->url;
+}
+
+int64_t cloud_retry_after_ms(const struct cloud *cloud)
+{
+    return cloud->retry_after_ms;
+}
+
+/* ---- uploads ---- */
+
+static bool cloud_add_header(struct curl_slist **list, const char *text)
+{
+    struct curl_slist *longer = curl_slist_append(*list, text);
+    if (!longer)
+        return false;
+    *list = longer;
+    return true;
+}
+
+enum status cloud_upload(struct cloud *cloud, const void *body, size_t len, const struct hash *hash,
+                         int64_t *sent, struct err *err)
+{
+    char key[32 + HASH_HEX], hex[HASH_HEX];
+    struct curl_slist *headers = NULL;
+    curl_off_t uploaded = 0;
+    enum status status = STATUS_NO_MEMORY;
+    hash_hex(hash, hex);
+    snprintf(key, sizeof key, "Idempotency-Key: %s", hex);
+    *sent = 0;
+    if (cloud_add_header(&headers, key) &&
+        cloud_add_header(&headers, "Content-Type: application/x-safetensors") &&
+        cloud_add_header(&headers, "Content-Encoding: zstd") &&
+        cloud_add_header(&headers, "Expect:")) {
+        status = cloud_post(cloud, "/tokens", body, len, headers, err);
+        curl_easy_getinfo(cloud->curl, CURLINFO_SIZE_UPLOAD_T, &uploaded);
+        *sent = (int64_t)uploaded;
+    } else {
+        err_set(err, status, "no memory for an upload's headers");
+    }
+    curl_easy_setopt(cloud->curl, CURLOPT_HTTPHEADER, NULL);
+    curl_slist_free_all(headers);
+    return status;
+}
+
+enum status cloud_distill(struct cloud *cloud, struct err *err)
+{
+    struct curl_slist *headers = NULL;
+    if (!cloud_add_header(&headers, "Content-Type: application/json"))
+        return err_set(err, STATUS_NO_MEMORY, "no memory for a request");
+    enum status status = cloud_post(cloud, "/distill", "{}", 2, headers, err);
+    curl_easy_setopt(cloud->curl, CURLOPT_HTTPHEADER, NULL);
+    curl_slist_free_all(headers);
+    return status;
+}
+
+/* ---- releases ---- */
+
+static enum status cloud_parse_release(const json *value, struct cloud_release *out,
+                                       struct err *err)
+{
+    const char *hex, *set = NULL;
+    struct cloud_release r = {0};
+    TRY(json_get_int(value, "version", 1, INT64_MAX, &r.version, err));
+    TRY(json_get_int(value, "base_version", 0, INT64_MAX, &r.base_version, err));
+    TRY(json_get_int(value, "size", 1, LIMIT_DELTA_BYTES, &r.size, err));
+    TRY(json_get_string(value, "sha256", HASH_HEX - 1, &hex, err));
+    TRY(json_opt_string(value, "set_sha256", HASH_HEX - 1, &set, err));
+    if (!hash_parse(hex, &r.patch) || (set && !hash_parse(set, &r.set_hash)))
+        return err_set(err, STATUS_MALFORMED, "sha256 is no SHA-256 in lower-case hexadecimal");
+    r.has_set_hash = set != NULL;
+    *out = r;
+    return STATUS_OK;
+}
+
+/* The entry of {"deltas": [...]} whose base is `after`. */
+static enum status cloud_find_release(const json *root, int64_t after, struct cloud_release *out,
+                                      struct err *err)
+{
+    const json *list;
+    TRY(json_get_array(root, "deltas", LIMIT_PAGE, &list, err));
+    for (size_t i = 0; i < json_length(list); i++) {
+        struct cloud_release release;
+        TRY(cloud_parse_release(json_at(list, i), &release, err));
+        if (release.base_version == after) {
+            *out = release;
+            return STATUS_OK;
+        }
+    }
+    return err_set(err, STATUS_NOT_FOUND, "no release after version %" PRId64, after);
+}
+
+/* What we cannot read is the peer's fault, and not for good. */
+static enum status cloud_unreadable(struct cloud *cloud, const char *path, enum status status,
+                                    struct err *err)
+{
+    if (status != STATUS_MALFORMED && status != STATUS_SHAPE && status != STATUS_TOO_LARGE &&
+        status != STATUS_UNSUPPORTED)
+        return status;
+    err_prefix(err, "%s%s", cloud->url, path);
+    if (err)
+        err->code = STATUS_PEER;
+    return STATUS_PEER;
+}
+
+enum status cloud_next_release(struct cloud *cloud, int64_t after, int wait_s,
+                               struct cloud_release *out, struct err *err)
+{
+    char path[96];
+    struct buf answer = {.max = CLOUD_ANSWER_MAX};
+    json *root = NULL;
+    snprintf(path, sizeof path, "/deltas?after=%" PRId64 "&wait=%d", after, wait_s);
+    enum status status = cloud_get(cloud, path, wait_s + CLOUD_CALL_S, &answer, err);
+    if (status == STATUS_OK && answer.len == 0)
+        status = err_set(err, STATUS_NOT_FOUND, "no release after version %" PRId64, after);
+    else if (status == STATUS_NOT_FOUND)
+        status = err_set(err, STATUS_PEER, "%s%s answered 404: is this a cdcca-cloud?", cloud->url,
+                         path);
+    if (status == STATUS_OK)
+        status =
+            cloud_unreadable(cloud, path, json_parse(answer.data, answer.len, &root, err), err);
+    if (status == STATUS_OK)
+        status = cloud_unreadable(cloud, path, cloud_find_release(root, after, out, err), err);
+    json_free(root);
+    buf_free(&answer);
+    return status;
+}
+
+enum status cloud_manifest(struct cloud *cloud, int64_t version, struct cloud_release *out,
+                           struct err *err)
+{
+    char path[64];
+    struct buf answer = {.max = CLOUD_ANSWER_MAX};
+    json *root = NULL;
+    snprintf(path, sizeof path, "/deltas/%" PRId64 "/manifest", version);
+    enum status status = cloud_get(cloud, path, CLOUD_CALL_S, &answer, err);
+    if (status == STATUS_OK)
+        status =
+            cloud_unreadable(cloud, path, json_parse(answer.data, answer.len, &root, err), err);
+    if (status == STATUS_OK)
+        status = cloud_unreadable(cloud, path, cloud_parse_release(root, out, err), err);
+    json_free(root);
+    buf_free(&answer);
+    return status;
+}
+
+/* ---- the patch ---- */
+
+/* How much of the file is there already; 0 when it is of no use. */
+static int64_t cloud_resume_at(struct io *io, const char *path, int64_t size)
+{
+    struct stat info;
+    if (stat(path, &info) != 0)
+        return 0;
+    if (S_ISREG(info.st_mode) && info.st_size <= size)
+        return (int64_t)info.st_size;
+    io->unlink(io, path);
+    return 0;
+}
+
+static enum status cloud_fetch_from(struct cloud *cloud, struct sink *sink, int64_t version,
+                                    int64_t from, struct err *err)
+{
+    char path[64], range[32];
+    snprintf(path, sizeof path, "/deltas/%" PRId64, version);
+    TRY(cloud_prepare(cloud, sink, 0, err, path));
+    curl_easy_setopt(cloud->curl, CURLOPT_LOW_SPEED_LIMIT, (long)CLOUD_STALL_BYTES);
+    curl_easy_setopt(cloud->curl, CURLOPT_LOW_SPEED_TIME, (long)CLOUD_STALL_S);
+    if (from > 0) {
+        snprintf(range, sizeof range, "%" PRId64 "-", from);
+        curl_easy_setopt(cloud->curl, CURLOPT_RANGE, range);
+        sink->append = true;
+    }
+    return cloud_perform(cloud, sink, path, err);
+}
+
+enum status cloud_fetch(struct cloud *cloud, struct io *io, const struct cloud_release *release,
+                        const char *path, int64_t *received, struct err *err)
+{
+    int64_t from = cloud_resume_at(io, path, release->size);
+    struct sink sink = {.io = io, .path = path, .room = release->size, .fd = -1};
+    *received = 0;
+    if (from == release->size)
+        return STATUS_OK;
+    enum status status = cloud_fetch_from(cloud, &sink, release->version, from, err);
+    *received = sink.received;
+    if (sink.fd >= 0 && io->close(io, sink.fd) != 0 && status == STATUS_OK)
+        status = io_error(err, "close", path, errno);
+    if (status == STATUS_PEER || status == STATUS_REFUSED)
+        io->unlink(io, path); /* too long, or a range the peer does not know: start clean */
+    return status;
+}

@@ -1,0 +1,52 @@
+/* The cloud as the agent sees it: four calls over HTTP(S). cloud.c is the one file that knows
+ * libcurl. Every answer is bounded, every wait has an end, a stop request breaks off any call.
+ * Not thread-safe: each thread has its own struct cloud. */
+#ifndef CDCCA_CLOUD_H
+#define CDCCA_CLOUD_H
+
+#include "api/base/hash.h"
+#include "api/base/io.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct cloud;
+
+/* url: "http://host:port[/prefix]" or https; USAGE when it is not. device goes into User-Agent. */
+enum status cloud_create(const char *url, const char *device, struct cloud **out, struct err *err);
+void cloud_destroy(struct cloud *cloud);
+const char *cloud_url(const struct cloud *cloud);
+
+/* Statuses of all calls:
+ *   UNREACHABLE, TIMEOUT  no whole answer; try later
+ *   BUSY                  429 or 503: try later, not before cloud_retry_after_ms
+ *   PEER                  another 5xx, or an answer we do not understand: try later
+ *   REFUSED, CONFLICT, NOT_FOUND   4xx: the same request will not do better
+ *   CANCELLED             stop_requested */
+int64_t cloud_retry_after_ms(const struct cloud *cloud); /* of the last answer; 0: none */
+
+/* POST /tokens; idempotent by the hash of the body. sent: body bytes that went out, success or not.
+ */
+enum status cloud_upload(struct cloud *cloud, const void *body, size_t len, const struct hash *hash,
+                         int64_t *sent, struct err *err);
+
+struct cloud_release {
+    int64_t version, base_version, size;
+    struct hash patch; /* SHA-256 of the patch's bytes */
+    bool has_set_hash;
+    struct hash set_hash; /* of the trainable set after it */
+};
+
+/* GET /deltas?after=V&wait=S: the release that goes on from `after`. NOT_FOUND: none yet. */
+enum status cloud_next_release(struct cloud *cloud, int64_t after, int wait_s,
+                               struct cloud_release *out, struct err *err);
+/* GET /deltas/V/manifest */
+enum status cloud_manifest(struct cloud *cloud, int64_t version, struct cloud_release *out,
+                           struct err *err);
+/* GET /deltas/V into path: goes on by Range where the file ends, stops at release->size + 1 bytes.
+ * received: bytes of this call. The caller checks size and hash. */
+enum status cloud_fetch(struct cloud *cloud, struct io *io, const struct cloud_release *release,
+                        const char *path, int64_t *received, struct err *err);
+/* POST /distill. CONFLICT: a round is running, or there is nothing new to learn from. */
+enum status cloud_distill(struct cloud *cloud, struct err *err);
+
+#endif

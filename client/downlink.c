@@ -1,0 +1,321 @@
+/* The updater thread; see downlink.h. */
+#include "client/downlink.h"
+#include "api/base/clock.h"
+#include "api/base/log.h"
+#include "api/wire/limits.h"
+#include "client/away.h"
+#include "client/cloud.h"
+#include "client/stop.h"
+#include <dirent.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DOWNLINK_STEP_MS = 50, DOWNLINK_IDLE_MS = 1000 };
+
+struct downlink {
+    struct io *io;
+    struct cloud *cloud;
+    struct slots *slots;
+    struct board *board;
+    struct away away;
+    char incoming[PATH_MAX];
+    int poll_s;
+    struct hash torn;      /* the patch whose transfer failed last, */
+    int torn_count;        /* how often, */
+    int64_t torn_until_ms; /* and until when it is left alone */
+    atomic_bool ending;
+    pthread_t thread;
+};
+
+static bool downlink_ending(const struct downlink *d)
+{
+    return atomic_load(&d->ending) || stop_requested();
+}
+
+static void downlink_sleep(const struct downlink *d, int64_t ms)
+{
+    int64_t until = clock_monotonic_ms() + ms;
+    while (!downlink_ending(d) && clock_monotonic_ms() < until)
+        clock_sleep_ms(DOWNLINK_STEP_MS);
+}
+
+/* ---- the patch on its way ---- */
+
+/* Leftovers of other patches go; failures do not matter. */
+static void downlink_sweep(const struct downlink *d, const char *keep)
+{
+    char path[PATH_MAX];
+    DIR *dir = opendir(d->incoming);
+    if (!dir)
+        return;
+    for (struct dirent *entry; (entry = readdir(dir));)
+        if (entry->d_name[0] != '.' && strcmp(entry->d_name, keep) != 0 &&
+            io_join(path, sizeof path, d->incoming, entry->d_name, NULL) == STATUS_OK)
+            d->io->unlink(d->io, path);
+    closedir(dir);
+}
+
+static enum status downlink_verify(const struct cloud_release *release, const struct buf *patch,
+                                   struct err *err)
+{
+    struct hash hash;
+    char expected[HASH_HEX], actual[HASH_HEX];
+    if ((int64_t)patch->len != release->size)
+        return err_set(err, STATUS_CORRUPT,
+                       "the patch of version %" PRId64 " has %zu bytes, its manifest says %" PRId64,
+                       release->version, patch->len, release->size);
+    hash_bytes(patch->data, patch->len, &hash);
+    if (hash_equal(&hash, &release->patch))
+        return STATUS_OK;
+    hash_hex(&hash, actual);
+    hash_hex(&release->patch, expected);
+    return err_set(err, STATUS_CORRUPT,
+                   "the patch of version %" PRId64
+                   " has SHA-256 %.16s..., its manifest says %.16s...",
+                   release->version, actual, expected);
+}
+
+/* Fetched, read once and checked: the very bytes in *patch are then applied. The file goes in any
+ * case but that of a transfer that was cut, where the next try continues it. */
+static enum status downlink_fetch(struct downlink *d, const struct cloud_release *release,
+                                  struct buf *patch, struct err *err)
+{
+    char hex[HASH_HEX], name[HASH_HEX + 8], path[PATH_MAX];
+    int64_t received = 0;
+    hash_hex(&release->patch, hex);
+    snprintf(name, sizeof name, "%s.part", hex);
+    TRY(io_join(path, sizeof path, d->incoming, name, err));
+    downlink_sweep(d, name);
+    enum status status = cloud_fetch(d->cloud, d->io, release, path, &received, err);
+    struct board_fields *f = board_lock(d->board);
+    f->downlink_bytes += received;
+    board_unlock(d->board);
+    TRY(status);
+    status = io_read_file(d->io, path, patch, err);
+    if (status == STATUS_OK)
+        status = downlink_verify(release, patch, err);
+    d->io->unlink(d->io, path);
+    return status;
+}
+
+/* ---- what fails ---- */
+
+static bool downlink_is_torn(const struct downlink *d, const struct hash *patch)
+{
+    return d->torn_count >= SLOTS_FAILURES_MAX && hash_equal(&d->torn, patch) &&
+           clock_monotonic_ms() < d->torn_until_ms;
+}
+
+static void downlink_count_torn(struct downlink *d, const struct hash *patch)
+{
+    if (!hash_equal(&d->torn, patch) || d->torn_count >= SLOTS_FAILURES_MAX)
+        d->torn_count = 0;
+    d->torn = *patch;
+    d->torn_count++;
+    d->torn_until_ms = clock_monotonic_ms() + DOWNLINK_PAUSE_MS;
+}
+
+static void downlink_refuse(struct downlink *d, const struct cloud_release *release,
+                            const struct err *why, const char *consequence)
+{
+    char text[sizeof why->text + 160];
+    struct slots_info info;
+    slots_info(d->slots, &info);
+    snprintf(text, sizeof text, "version %" PRId64 " refused, version %" PRId64 " stays: %s%s",
+             release->version, info.version, why->text, consequence);
+    board_note_error(d->board, "downlink", text);
+}
+
+static bool downlink_is_content(enum status status)
+{
+    switch (status) {
+    case STATUS_MALFORMED:
+    case STATUS_SHAPE:
+    case STATUS_UNSUPPORTED:
+    case STATUS_TOO_LARGE:
+    case STATUS_CORRUPT:
+    case STATUS_WRONG_BASE:
+    case STATUS_REFUSED:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* ---- one update ---- */
+
+static void downlink_report(struct downlink *d, const struct cloud_release *release,
+                            int64_t started_ms)
+{
+    struct slots_info info;
+    struct err unsaved = {0};
+    slots_info(d->slots, &info);
+    struct board_applied applied = {.version = info.version,
+                                    .delta_bytes = release->size,
+                                    .parameters = info.parameters,
+                                    .seconds =
+                                        (double)(clock_monotonic_ms() - started_ms) / 1000.0};
+    struct board_fields *f = board_lock(d->board);
+    f->version = info.version;
+    hash_hex(&info.hash, f->sha256);
+    board_add_applied(f, &applied);
+    if (board_commit(d->board, &unsaved) != STATUS_OK)
+        log_line(LOG_WARN, "downlink", "%s", unsaved.text);
+    log_line(LOG_INFO, "downlink",
+             "version %" PRId64 " applied: %" PRId64 " bytes, %.2f bits a parameter, %.2f s",
+             applied.version, applied.delta_bytes,
+             8.0 * (double)applied.delta_bytes / (double)applied.parameters, applied.seconds);
+}
+
+/* Does what the list promised hold in the manifest? */
+static enum status downlink_check(const struct cloud_release *listed,
+                                  const struct cloud_release *manifest, struct err *err)
+{
+    if (listed->version == manifest->version && listed->base_version == manifest->base_version &&
+        listed->size == manifest->size && hash_equal(&listed->patch, &manifest->patch))
+        return STATUS_OK;
+    return err_set(err, STATUS_PEER,
+                   "the manifest of version %" PRId64 " contradicts the list of releases",
+                   listed->version);
+}
+
+/* Fetch failures in `transfer`: the bytes never matched; else what the slots said. */
+static enum status downlink_update(struct downlink *d, const struct cloud_release *listed,
+                                   bool *transfer, struct err *err)
+{
+    struct cloud_release release;
+    int64_t started_ms = clock_monotonic_ms();
+    *transfer = false;
+    TRY(cloud_manifest(d->cloud, listed->version, &release, err));
+    TRY(downlink_check(listed, &release, err));
+    struct buf patch = {.max = (size_t)release.size};
+    enum status status = downlink_fetch(d, &release, &patch, err);
+    *transfer = status == STATUS_CORRUPT;
+    if (status == STATUS_OK)
+        status = slots_apply(d->slots, patch.data, patch.len, err);
+    buf_free(&patch);
+    if (status == STATUS_OK)
+        downlink_report(d, &release, started_ms);
+    return status;
+}
+
+/* A release is there: take it, or say why not. */
+static void downlink_take(struct downlink *d, const struct cloud_release *release)
+{
+    struct err err = {0};
+    bool transfer;
+    enum status status = downlink_update(d, release, &transfer, &err);
+    if (status == STATUS_OK) {
+        away_back(&d->away);
+    } else if (transfer) {
+        downlink_count_torn(d, &release->patch);
+        downlink_refuse(d, release, &err,
+                        downlink_is_torn(d, &release->patch) ? "; left alone for 10 minutes" : "");
+        downlink_sleep(d, DOWNLINK_IDLE_MS);
+    } else if (downlink_is_content(status)) {
+        bool blocked = slots_failed(d->slots, release->version, &release->patch);
+        downlink_refuse(d, release, &err,
+                        blocked ? "; failed three times, left alone until another patch is offered"
+                                : "");
+        downlink_sleep(d, DOWNLINK_IDLE_MS);
+    } else if (status != STATUS_CANCELLED) {
+        away_wait(&d->away, &err, cloud_retry_after_ms(d->cloud), &d->ending);
+    }
+}
+
+/* Asks once, waiting at the cloud; then whatever the answer calls for. */
+static void downlink_poll(struct downlink *d)
+{
+    struct err err = {0};
+    struct slots_info info;
+    struct cloud_release release;
+    int64_t asked_ms = clock_monotonic_ms();
+    slots_info(d->slots, &info);
+    enum status status = cloud_next_release(d->cloud, info.version, d->poll_s, &release, &err);
+    if (status == STATUS_OK || status == STATUS_NOT_FOUND)
+        away_back(&d->away);
+    if (status == STATUS_NOT_FOUND) {
+        if (clock_monotonic_ms() - asked_ms < DOWNLINK_IDLE_MS)
+            downlink_sleep(d, DOWNLINK_IDLE_MS);
+    } else if (status == STATUS_CANCELLED) {
+        return;
+    } else if (status != STATUS_OK) {
+        away_wait(&d->away, &err, cloud_retry_after_ms(d->cloud), &d->ending);
+    } else if (slots_blocked(d->slots, release.version, &release.patch) ||
+               downlink_is_torn(d, &release.patch)) {
+        downlink_sleep(d, (int64_t)d->poll_s * 1000);
+    } else {
+        downlink_take(d, &release);
+    }
+}
+
+static void *downlink_run(void *ctx)
+{
+    struct downlink *d = ctx;
+    while (!downlink_ending(d))
+        downlink_poll(d);
+    return NULL;
+}
+
+/* ---- life ---- */
+
+static enum status downlink_prepare(struct downlink *d, const struct downlink_options *options,
+                                    struct err *err)
+{
+    TRY(io_join(d->incoming, sizeof d->incoming, options->data_dir, "incoming", err));
+    TRY(io_make_dirs(d->io, d->incoming, err));
+    TRY(cloud_create(options->cloud_url, options->device, &d->cloud, err));
+    if (pthread_create(&d->thread, NULL, downlink_run, d) != 0)
+        return err_set(err, STATUS_NO_MEMORY, "cannot start the updater's thread");
+    return STATUS_OK;
+}
+
+enum status downlink_start(struct io *io, const struct downlink_options *options,
+                           struct slots *slots, struct board *board, struct downlink **out,
+                           struct err *err)
+{
+    struct downlink *d = calloc(1, sizeof *d);
+    if (!d)
+        return err_set(err, STATUS_NO_MEMORY, "no memory for the updater");
+    d->io = io;
+    d->slots = slots;
+    d->board = board;
+    d->poll_s = options->poll_s;
+    away_init(&d->away, board, "downlink");
+    enum status status = downlink_prepare(d, options, err);
+    if (status != STATUS_OK) {
+        cloud_destroy(d->cloud);
+        free(d);
+        return status;
+    }
+    *out = d;
+    return STATUS_OK;
+}
+
+void downlink_stop(struct downlink *d)
+{
+    if (!d)
+        return;
+    atomic_store(&d->ending, true);
+    pthread_join(d->thread, NULL);
+    cloud_destroy(d->cloud);
+    free(d);
+}
+
+bool downlink_wait(struct downlink *d, int64_t version, int64_t ms)
+{
+    int64_t until = clock_monotonic_ms() + ms;
+    struct slots_info info;
+    for (;;) {
+        slots_info(d->slots, &info);
+        if (info.version > version)
+            return true;
+        if (downlink_ending(d) || clock_monotonic_ms() >= until)
+            return false;
+        clock_sleep_ms(DOWNLINK_STEP_MS);
+    }
+}

@@ -1,0 +1,190 @@
+/* Local inference; see infer.h. */
+#include "client/infer.h"
+#include "api/base/checked.h"
+#include "model/task/world.h"
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int infer_tokens(const struct mllm *m)
+{
+    int side = m->config.vision.image / m->config.vision.patch;
+    return 1 + side * side;
+}
+
+int infer_width(const struct mllm *m)
+{
+    return m->config.vision.hidden;
+}
+
+/* ---- loading ---- */
+
+static bool infer_is_model(const char *dir)
+{
+    char path[PATH_MAX];
+    return io_join(path, sizeof path, dir, "config.json", NULL) == STATUS_OK && io_exists(path);
+}
+
+/* The executable's folder, or "." */
+static void infer_program_dir(char out[PATH_MAX])
+{
+    ssize_t len = readlink("/proc/self/exe", out, PATH_MAX - 1);
+    out[len > 0 ? len : 0] = '\0';
+    char *slash = strrchr(out, '/');
+    if (slash)
+        *slash = '\0';
+    else
+        snprintf(out, PATH_MAX, ".");
+}
+
+enum status infer_default_model(char *out, size_t size, struct err *err)
+{
+    static const char *const beside[] = {"../share/cdcca/models/student", "../models/student"};
+    char program[PATH_MAX];
+#ifdef CDCCA_DATADIR
+    snprintf(out, size, "%s", CDCCA_DATADIR "/models/student");
+    if (infer_is_model(out))
+        return STATUS_OK;
+#endif
+    infer_program_dir(program);
+    for (size_t i = 0; i < sizeof beside / sizeof beside[0]; i++) {
+        TRY(io_join(out, size, program, beside[i], err));
+        if (infer_is_model(out))
+            return STATUS_OK;
+    }
+    snprintf(out, size, "models/student");
+    if (infer_is_model(out))
+        return STATUS_OK;
+    return err_set(err, STATUS_NOT_FOUND,
+                   "no built-in student at %s/{%s,%s} or models/student; name one with --model DIR",
+                   program, beside[0], beside[1]);
+}
+
+enum status infer_load(const char *dir, struct mllm **out, struct err *err)
+{
+    struct mllm *m;
+    TRY(mllm_load(io_posix(), dir, &m, err));
+    if (m->config.multimodal && m->tokenizer) {
+        *out = m;
+        return STATUS_OK;
+    }
+    const char *lacks = m->config.multimodal ? "a tokenizer (tokenizer.json)" : "a vision encoder";
+    mllm_release(m);
+    return err_set(err, STATUS_UNSUPPORTED,
+                   "%s: the model has not %s; the agent needs an InstructBLIP or BLIP-2 directory",
+                   dir, lacks);
+}
+
+/* ---- answering ---- */
+
+static enum status infer_check(const struct mllm *m, const struct answer *answer, int i,
+                               struct err *err)
+{
+    float ceiling = logf((float)m->config.text.vocab) + 0.01f;
+    if (isfinite(answer->entropy) && isfinite(answer->log_probability) &&
+        answer->entropy > -0.01f && answer->entropy <= ceiling)
+        return STATUS_OK;
+    return err_set(err, STATUS_CORRUPT,
+                   "answer %d has entropy %g; a number from 0 to %.2f is right", i,
+                   (double)answer->entropy, (double)ceiling);
+}
+
+static enum status infer_ask(const struct mllm *m, struct pool *pool, const float *visual,
+                             const char *const *questions, int n, struct answer *answers,
+                             struct err *err)
+{
+    struct ask asks[INFER_BATCH] = {0};
+    size_t stride = (size_t)infer_tokens(m) * (size_t)infer_width(m);
+    for (int i = 0; i < n; i++)
+        asks[i] = (struct ask){.visual = visual + (size_t)i * stride,
+                               .visual_count = infer_tokens(m),
+                               .question = questions[i]};
+    TRY(answer_batch(m, pool, asks, n, INFER_MAX_NEW, answers, err));
+    for (int i = 0; i < n; i++)
+        TRY(infer_check(m, &answers[i], i, err));
+    return STATUS_OK;
+}
+
+enum status infer_answer(const struct mllm *m, struct pool *pool, const uint8_t *rgb,
+                         const char *const *questions, int n, float *visual, struct answer *answers,
+                         struct err *err)
+{
+    if (n < 1 || n > INFER_BATCH)
+        return err_set(err, STATUS_SHAPE, "%d questions at once; 1 to %d are right", n,
+                       INFER_BATCH);
+    TRY(answer_encode(m, pool, rgb, n, visual, err));
+    return infer_ask(m, pool, visual, questions, n, answers, err);
+}
+
+/* ---- the self-test ---- */
+
+static const char *const infer_golden_questions[INFER_GOLDEN] = {
+    "what color is the circle?",
+    "how many objects are there?",
+    "is there a square?",
+    "what is in the picture?",
+};
+
+/* A scene of the built-in world at the model's input size. */
+static enum status infer_golden_image(int size, int i, uint8_t *rgb, struct err *err)
+{
+    struct world_domain domain;
+    struct world_scene scene;
+    uint8_t small[WORLD_SIZE * WORLD_SIZE * 3];
+    struct image in = {.width = WORLD_SIZE, .height = WORLD_SIZE, .rgb = small}, out = {0};
+    TRY(world_domain_parse("source", &domain, err));
+    world_scene_draw(&domain, 4711, (uint64_t)i, &scene);
+    world_scene_render(&scene, small, NULL);
+    TRY(image_resize(&in, size, size, &out, err));
+    memcpy(rgb, out.rgb, (size_t)size * (size_t)size * 3);
+    image_free(&out);
+    return STATUS_OK;
+}
+
+enum status infer_golden_init(const struct mllm *m, struct infer_golden *out, struct err *err)
+{
+    size_t side = (size_t)m->config.vision.image, bytes = side * side * 3;
+    size_t floats = (size_t)infer_tokens(m) * (size_t)infer_width(m);
+    uint8_t *rgb = malloc(INFER_GOLDEN * bytes);
+    float *visual = malloc(INFER_GOLDEN * floats * sizeof *visual);
+    enum status status = STATUS_OK;
+    if (!rgb || !visual)
+        status = err_set(err, STATUS_NO_MEMORY, "no memory for the golden prompts");
+    for (int i = 0; status == STATUS_OK && i < INFER_GOLDEN; i++)
+        status = infer_golden_image((int)side, i, rgb + (size_t)i * bytes, err);
+    if (status == STATUS_OK)
+        status = answer_encode(m, NULL, rgb, INFER_GOLDEN, visual, err);
+    free(rgb);
+    if (status != STATUS_OK) {
+        free(visual);
+        return status;
+    }
+    out->visual = visual;
+    return STATUS_OK;
+}
+
+void infer_golden_deinit(struct infer_golden *golden)
+{
+    free(golden->visual);
+    golden->visual = NULL;
+}
+
+enum status infer_self_test(const struct mllm *m, const struct infer_golden *golden,
+                            struct err *err)
+{
+    struct answer *answers = calloc(INFER_GOLDEN, sizeof *answers);
+    if (!answers)
+        return err_set(err, STATUS_NO_MEMORY, "no memory for the self-test");
+    enum status status =
+        infer_ask(m, NULL, golden->visual, infer_golden_questions, INFER_GOLDEN, answers, err);
+    free(answers);
+    if (status != STATUS_CORRUPT)
+        return status;
+    err_prefix(err, "self-test");
+    if (err)
+        err->code = STATUS_REFUSED;
+    return STATUS_REFUSED;
+}

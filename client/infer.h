@@ -1,0 +1,38 @@
+/* Local inference: images and questions in, answers and the encoder's tokens out; the built-in
+ * model's place; the self-test that a new version must pass. */
+#ifndef CDCCA_INFER_H
+#define CDCCA_INFER_H
+
+#include "model/learn/uncertainty.h"
+#include "model/mllm/answer.h"
+#include "model/task/image.h"
+
+enum { INFER_BATCH = 16, INFER_GOLDEN = 4, INFER_MAX_NEW = 12 };
+
+/* Visual tokens per image, class token included, and floats per token. */
+int infer_tokens(const struct mllm *m);
+int infer_width(const struct mllm *m);
+
+/* The student's directory when none is named: CDCCA_DATADIR/models/student, ../share/cdcca/models/
+ * student or ../models/student beside the executable, models/student here. NOT_FOUND names them. */
+enum status infer_default_model(char *out, size_t size, struct err *err);
+/* mllm_load, and refuses a model that cannot answer about images. */
+enum status infer_load(const char *dir, struct mllm **out, struct err *err);
+
+/* n <= INFER_BATCH images rgb (n,S,S,3) and questions. visual (n,tokens,width) gets the encoder's
+ * tokens. An answer whose entropy is not finite is STATUS_CORRUPT: the weights are bad. */
+enum status infer_answer(const struct mllm *m, struct pool *pool, const uint8_t *rgb,
+                         const char *const *questions, int n, float *visual, struct answer *answers,
+                         struct err *err);
+
+/* Golden prompts with their encoder tokens (the encoder is frozen, so they serve every version). */
+struct infer_golden {
+    float *visual; /* (INFER_GOLDEN, tokens, width) */
+};
+enum status infer_golden_init(const struct mllm *m, struct infer_golden *out, struct err *err);
+void infer_golden_deinit(struct infer_golden *golden);
+/* Answers them: everything finite and within its range, or STATUS_REFUSED. */
+enum status infer_self_test(const struct mllm *m, const struct infer_golden *golden,
+                            struct err *err);
+
+#endif

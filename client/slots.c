@@ -1,0 +1,500 @@
+/* Model slots; see slots.h for the files, the order of steps and what a crash leaves. */
+#include "client/slots.h"
+#include "api/base/log.h"
+#include "api/wire/delta.h"
+#include "api/wire/json.h"
+#include "model/learn/compress.h"
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SLOTS_STATE_MAX = 16 << 10, SLOTS_NONE = -1 };
+
+struct slots_state { /* what state.json holds */
+    int64_t active, previous;
+    struct hash factory, hash, previous_hash;
+    struct hash patch;      /* that led to the active version; zeros for factory */
+    int64_t failed_version; /* the version that failed last, how often, and its patch */
+    int64_t failures;
+    struct hash failed_patch;
+};
+
+struct slots {
+    struct io *io;
+    char dir[PATH_MAX]; /* DATA/slots */
+    char state_path[PATH_MAX];
+    bool writable;
+    struct infer_golden golden;
+    int64_t parameters;
+    pthread_mutex_t change; /* held through an apply or a rollback: one change at a time */
+    pthread_mutex_t lock;   /* guards the two below; only a holder of `change` writes them, so that
+                               he may read them without it */
+    struct slots_state state;
+    struct mllm *active;
+};
+
+static enum status slots_path(const struct slots *slots, int64_t version, char out[PATH_MAX],
+                              struct err *err)
+{
+    char name[40];
+    snprintf(name, sizeof name, "v%" PRId64 ".safetensors", version);
+    return io_join(out, PATH_MAX, slots->dir, name, err);
+}
+
+/* ---- state.json ---- */
+
+static bool state_set_hash(json *root, const char *key, const struct hash *hash)
+{
+    char hex[HASH_HEX];
+    hash_hex(hash, hex);
+    return json_set_string(root, key, hex);
+}
+
+static enum status state_get_hash(const json *root, const char *key, struct hash *out,
+                                  struct err *err)
+{
+    const char *hex;
+    TRY(json_get_string(root, key, HASH_HEX - 1, &hex, err));
+    if (!hash_parse(hex, out))
+        return err_set(err, STATUS_MALFORMED, "%s is no SHA-256 in lower-case hexadecimal", key);
+    return STATUS_OK;
+}
+
+static bool state_set_all(json *root, const struct slots_state *state)
+{
+    return json_set_string(root, "schema", "cdcca.edge-state/1") &&
+           json_set_int(root, "active", state->active) &&
+           json_set_int(root, "previous", state->previous) &&
+           state_set_hash(root, "factory_sha256", &state->factory) &&
+           state_set_hash(root, "sha256", &state->hash) &&
+           state_set_hash(root, "previous_sha256", &state->previous_hash) &&
+           state_set_hash(root, "patch_sha256", &state->patch) &&
+           json_set_int(root, "failed_version", state->failed_version) &&
+           json_set_int(root, "failures", state->failures) &&
+           state_set_hash(root, "failed_patch_sha256", &state->failed_patch);
+}
+
+static enum status state_save(const struct slots *slots, const struct slots_state *state,
+                              struct err *err)
+{
+    struct buf text = {.max = SLOTS_STATE_MAX};
+    json *root = json_object_new();
+    enum status status =
+        root && state_set_all(root, state) ? json_print(root, true, &text) : STATUS_NO_MEMORY;
+    if (status == STATUS_OK)
+        status = io_write_file(slots->io, slots->state_path, text.data, text.len, err);
+    else
+        err_set(err, status, "%s: no memory to write it", slots->state_path);
+    json_free(root);
+    buf_free(&text);
+    return status;
+}
+
+static enum status state_parse(const json *root, struct slots_state *out, struct err *err)
+{
+    struct slots_state s;
+    TRY(json_get_int(root, "active", 0, INT64_MAX, &s.active, err));
+    TRY(json_get_int(root, "previous", SLOTS_NONE, INT64_MAX, &s.previous, err));
+    TRY(state_get_hash(root, "factory_sha256", &s.factory, err));
+    TRY(state_get_hash(root, "sha256", &s.hash, err));
+    TRY(state_get_hash(root, "previous_sha256", &s.previous_hash, err));
+    TRY(state_get_hash(root, "patch_sha256", &s.patch, err));
+    TRY(json_get_int(root, "failed_version", SLOTS_NONE, INT64_MAX, &s.failed_version, err));
+    TRY(json_get_int(root, "failures", 0, SLOTS_FAILURES_MAX, &s.failures, err));
+    TRY(state_get_hash(root, "failed_patch_sha256", &s.failed_patch, err));
+    *out = s;
+    return STATUS_OK;
+}
+
+static enum status state_load(const struct slots *slots, struct slots_state *out, struct err *err)
+{
+    struct buf text = {.max = SLOTS_STATE_MAX};
+    json *root = NULL;
+    enum status status = io_read_file(slots->io, slots->state_path, &text, err);
+    if (status == STATUS_OK)
+        status = json_parse(text.data, text.len, &root, err);
+    if (status == STATUS_OK)
+        status = state_parse(root, out, err);
+    json_free(root);
+    buf_free(&text);
+    return status;
+}
+
+/* ---- opening: the first slot that is whole ---- */
+
+/* Loads version's slot into the model; expected NULL: any hash that the file itself vouches for. */
+static enum status slots_load(const struct slots *slots, int64_t version,
+                              const struct trainable *set, const struct hash *expected,
+                              struct hash *hash, struct err *err)
+{
+    char path[PATH_MAX];
+    int64_t stored;
+    TRY(slots_path(slots, version, path, err));
+    TRY(trainable_load(slots->io, set, path, &stored, err));
+    trainable_hash(set, hash);
+    if (stored != version || (expected && !hash_equal(hash, expected)))
+        return err_set(err, STATUS_CORRUPT, "%s: not version %" PRId64 " as state.json knows it",
+                       path, version);
+    return STATUS_OK;
+}
+
+static enum status slots_try(struct slots *slots, int64_t version, const struct trainable *set,
+                             const struct hash *expected)
+{
+    struct err problem = {0};
+    struct hash hash;
+    enum status status = slots_load(slots, version, set, expected, &hash, &problem);
+    if (status == STATUS_OK) {
+        slots->state.active = version;
+        slots->state.hash = hash;
+    } else {
+        log_line(LOG_WARN, "slots", "version %" PRId64 " cannot be used: %s", version,
+                 problem.text);
+    }
+    return status;
+}
+
+/* The highest version below `below` that has a file, or -1. */
+static int64_t slots_newest(const struct slots *slots, int64_t below)
+{
+    int64_t best = SLOTS_NONE;
+    DIR *dir = opendir(slots->dir);
+    if (!dir)
+        return best;
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        int64_t version;
+        char again[40];
+        if (sscanf(entry->d_name, "v%18" SCNd64 ".safetensors", &version) != 1 || version < 0)
+            continue;
+        snprintf(again, sizeof again, "v%" PRId64 ".safetensors", version);
+        if (strcmp(again, entry->d_name) == 0 && version < below && version > best)
+            best = version;
+    }
+    closedir(dir);
+    return best;
+}
+
+/* Sets state.active and the model's values. factory: the values of version 0. */
+static void slots_choose(struct slots *slots, const struct trainable *set, const float *factory,
+                         bool known)
+{
+    struct slots_state *state = &slots->state;
+    int64_t named = state->active, before = state->previous;
+    struct hash hash = state->hash, previous_hash = state->previous_hash;
+    struct hash patch = state->patch;
+    state->previous = SLOTS_NONE;
+    state->patch = (struct hash){0};
+    if (known && slots_try(slots, named, set, &hash) == STATUS_OK) {
+        state->previous = before;
+        state->patch = patch;
+        return;
+    }
+    if (known && before >= 0 && slots_try(slots, before, set, &previous_hash) == STATUS_OK)
+        return;
+    for (int64_t v = INT64_MAX; (v = slots_newest(slots, v)) >= 0;)
+        if ((!known || (v != named && v != before)) && slots_try(slots, v, set, NULL) == STATUS_OK)
+            return;
+    trainable_write(set, factory);
+    state->active = 0;
+    state->hash = state->factory;
+}
+
+/* state.json where there is one; a fresh start where there is none; a damaged one is reported. */
+static enum status slots_recover(struct slots *slots, const struct trainable *set,
+                                 const float *factory, struct err *err)
+{
+    struct err problem = {0};
+    struct hash hash;
+    trainable_hash(set, &hash);
+    enum status status = state_load(slots, &slots->state, &problem);
+    if (status == STATUS_OK && !hash_equal(&slots->state.factory, &hash))
+        return err_set(err, STATUS_CONFLICT,
+                       "%s belongs to another factory model; another --data (or the model it was "
+                       "started with) is right",
+                       slots->state_path);
+    if (status != STATUS_OK)
+        slots->state = (struct slots_state){
+            .previous = SLOTS_NONE, .failed_version = SLOTS_NONE, .factory = hash, .hash = hash};
+    if (status == STATUS_NOT_FOUND && slots_newest(slots, INT64_MAX) < 0)
+        return STATUS_OK; /* a first start */
+    if (status != STATUS_OK)
+        log_line(LOG_WARN, "slots", "looking for a whole slot: %s", problem.text);
+    slots_choose(slots, set, factory, status == STATUS_OK);
+    return STATUS_OK;
+}
+
+static enum status slots_first_files(struct slots *slots, const struct trainable *set,
+                                     struct err *err)
+{
+    char path[PATH_MAX];
+    TRY(slots_path(slots, slots->state.active, path, err));
+    if (!io_exists(path))
+        TRY(trainable_save(slots->io, set, slots->state.active, path, err));
+    return state_save(slots, &slots->state, err);
+}
+
+static enum status slots_start(struct slots *slots, struct err *err)
+{
+    struct trainable_options options = trainable_defaults();
+    struct trainable set = {0};
+    TRY(trainable_attach(slots->active, &options, &set, err));
+    slots->parameters = (int64_t)set.values;
+    float *factory = malloc(set.values * sizeof *factory);
+    enum status status =
+        factory ? STATUS_OK : err_set(err, STATUS_NO_MEMORY, "no memory for the factory values");
+    if (status == STATUS_OK) {
+        trainable_read(&set, factory);
+        status = slots_recover(slots, &set, factory, err);
+    }
+    if (status == STATUS_OK && slots->writable)
+        status = slots_first_files(slots, &set, err);
+    free(factory);
+    trainable_free(&set);
+    return status;
+}
+
+enum status slots_open(struct io *io, const char *data_dir, struct mllm *model, bool writable,
+                       struct slots **out, struct err *err)
+{
+    struct slots *slots = calloc(1, sizeof *slots);
+    if (!slots) {
+        mllm_release(model);
+        return err_set(err, STATUS_NO_MEMORY, "no memory for the model slots");
+    }
+    slots->io = io;
+    slots->active = model;
+    slots->writable = writable;
+    pthread_mutex_init(&slots->change, NULL);
+    pthread_mutex_init(&slots->lock, NULL);
+    enum status status = io_join(slots->dir, sizeof slots->dir, data_dir, "slots", err);
+    if (status == STATUS_OK)
+        status = io_join(slots->state_path, sizeof slots->state_path, data_dir, "state.json", err);
+    if (status == STATUS_OK && writable)
+        status = io_make_dirs(io, slots->dir, err);
+    if (status == STATUS_OK)
+        status = slots_start(slots, err);
+    if (status == STATUS_OK && writable)
+        status = infer_golden_init(model, &slots->golden, err);
+    if (status != STATUS_OK) {
+        slots_close(slots);
+        return status;
+    }
+    *out = slots;
+    return STATUS_OK;
+}
+
+void slots_close(struct slots *slots)
+{
+    if (!slots)
+        return;
+    infer_golden_deinit(&slots->golden);
+    mllm_release(slots->active);
+    pthread_mutex_destroy(&slots->lock);
+    pthread_mutex_destroy(&slots->change);
+    free(slots);
+}
+
+/* ---- reading ---- */
+
+struct mllm *slots_acquire(struct slots *slots, int64_t *version)
+{
+    pthread_mutex_lock(&slots->lock);
+    struct mllm *model = slots->active;
+    mllm_retain(model);
+    *version = slots->state.active;
+    pthread_mutex_unlock(&slots->lock);
+    return model;
+}
+
+void slots_info(struct slots *slots, struct slots_info *out)
+{
+    pthread_mutex_lock(&slots->lock);
+    *out = (struct slots_info){.version = slots->state.active,
+                               .previous = slots->state.previous,
+                               .hash = slots->state.hash,
+                               .parameters = slots->parameters};
+    pthread_mutex_unlock(&slots->lock);
+}
+
+/* ---- changing ---- */
+
+static void slots_publish(struct slots *slots, const struct slots_state *state, struct mllm *model)
+{
+    pthread_mutex_lock(&slots->lock);
+    struct mllm *before = slots->active;
+    slots->state = *state;
+    slots->active = model;
+    pthread_mutex_unlock(&slots->lock);
+    if (before != model)
+        mllm_release(before);
+}
+
+/* The commit: state.json, then the pointer. model is taken on success only. */
+static enum status slots_commit(struct slots *slots, const struct slots_state *state,
+                                struct mllm *model, struct err *err)
+{
+    TRY(state_save(slots, state, err));
+    slots_publish(slots, state, model);
+    return STATUS_OK;
+}
+
+/* Slot files that neither state names go; failures do not matter. */
+static void slots_sweep(const struct slots *slots, int64_t active, int64_t previous)
+{
+    char path[PATH_MAX];
+    for (int64_t v = INT64_MAX; (v = slots_newest(slots, v)) >= 0;)
+        if (v != active && v != previous && slots_path(slots, v, path, NULL) == STATUS_OK)
+            slots->io->unlink(slots->io, path);
+}
+
+static enum status slots_check_base(const struct slots *slots, const struct delta *delta,
+                                    struct err *err)
+{
+    char theirs[HASH_HEX], ours[HASH_HEX];
+    const struct slots_state *state = &slots->state;
+    hash_hex(&delta->base_hash, theirs);
+    hash_hex(&state->hash, ours);
+    if (delta->base_version != state->active || !hash_equal(&delta->base_hash, &state->hash))
+        return err_set(err, STATUS_WRONG_BASE,
+                       "the delta goes from version %" PRId64 " (set %.12s) to %" PRId64
+                       "; this device has version %" PRId64 " (set %.12s)",
+                       delta->base_version, theirs, delta->version, state->active, ours);
+    if (delta->version <= state->active)
+        return err_set(err, STATUS_WRONG_BASE,
+                       "the delta goes back from version %" PRId64 " to %" PRId64, state->active,
+                       delta->version);
+    return STATUS_OK;
+}
+
+/* The second slot: a patched clone that has passed its self-test and lies on disk. */
+static enum status slots_build(struct slots *slots, const struct delta *delta, struct mllm *clone,
+                               struct err *err)
+{
+    char path[PATH_MAX];
+    struct trainable set = {0};
+    TRY(slots_path(slots, delta->version, path, err));
+    TRY(trainable_list(clone, &set, err));
+    enum status status = compress_apply(&set, delta, err);
+    if (status == STATUS_OK)
+        status = infer_self_test(clone, &slots->golden, err);
+    if (status == STATUS_OK)
+        status = trainable_save(slots->io, &set, delta->version, path, err);
+    trainable_free(&set);
+    return status;
+}
+
+static enum status slots_apply_delta(struct slots *slots, const struct delta *delta,
+                                     const struct hash *patch, struct err *err)
+{
+    struct mllm *clone;
+    struct slots_state state = slots->state;
+    TRY(slots_check_base(slots, delta, err));
+    TRY(mllm_clone(slots->active, &clone, err));
+    enum status status = slots_build(slots, delta, clone, err);
+    state.previous = state.active;
+    state.previous_hash = state.hash;
+    state.active = delta->version;
+    state.hash = delta->hash;
+    state.patch = *patch;
+    if (status == STATUS_OK)
+        status = slots_commit(slots, &state, clone, err);
+    if (status != STATUS_OK) {
+        mllm_release(clone);
+        return status;
+    }
+    slots_sweep(slots, state.active, state.previous);
+    return STATUS_OK;
+}
+
+enum status slots_apply(struct slots *slots, const void *patch, size_t len, struct err *err)
+{
+    struct delta delta;
+    struct hash hash;
+    hash_bytes(patch, len, &hash);
+    TRY(delta_decode(patch, len, &delta, err));
+    pthread_mutex_lock(&slots->change);
+    enum status status = slots_apply_delta(slots, &delta, &hash, err);
+    pthread_mutex_unlock(&slots->change);
+    delta_free(&delta);
+    return status;
+}
+
+static enum status slots_restore(struct slots *slots, struct slots_state *state, struct mllm *clone,
+                                 struct err *err)
+{
+    struct trainable set = {0};
+    struct hash expected = state->hash;
+    TRY(trainable_list(clone, &set, err));
+    enum status status = slots_load(slots, state->active, &set, &expected, &state->hash, err);
+    trainable_free(&set);
+    return status == STATUS_OK ? slots_commit(slots, state, clone, err) : status;
+}
+
+static enum status slots_rollback_locked(struct slots *slots, struct err *err)
+{
+    struct mllm *clone;
+    struct slots_state state = slots->state;
+    if (state.previous < 0)
+        return err_set(err, STATUS_NOT_FOUND, "version %" PRId64 " has no previous one",
+                       state.active);
+    TRY(mllm_clone(slots->active, &clone, err));
+    state.failed_version = state.active;
+    state.failures = SLOTS_FAILURES_MAX;
+    state.failed_patch = state.patch;
+    state.patch = (struct hash){0};
+    state.active = state.previous;
+    state.hash = state.previous_hash;
+    state.previous = SLOTS_NONE;
+    enum status status = slots_restore(slots, &state, clone, err);
+    if (status != STATUS_OK)
+        mllm_release(clone);
+    return status;
+}
+
+enum status slots_rollback(struct slots *slots, struct err *err)
+{
+    pthread_mutex_lock(&slots->change);
+    enum status status = slots_rollback_locked(slots, err);
+    pthread_mutex_unlock(&slots->change);
+    return status;
+}
+
+/* ---- versions that fail ---- */
+
+static bool slots_is_failed(const struct slots_state *state, int64_t version,
+                            const struct hash *patch)
+{
+    return state->failed_version == version && hash_equal(&state->failed_patch, patch);
+}
+
+bool slots_failed(struct slots *slots, int64_t version, const struct hash *patch)
+{
+    struct err problem = {0};
+    pthread_mutex_lock(&slots->change);
+    struct slots_state state = slots->state;
+    if (!slots_is_failed(&state, version, patch))
+        state.failures = 0;
+    state.failed_version = version;
+    state.failed_patch = *patch;
+    if (state.failures < SLOTS_FAILURES_MAX)
+        state.failures++;
+    if (state_save(slots, &state, &problem) != STATUS_OK)
+        log_line(LOG_WARN, "slots", "the failure count is not saved: %s", problem.text);
+    slots_publish(slots, &state, slots->active);
+    pthread_mutex_unlock(&slots->change);
+    return state.failures == SLOTS_FAILURES_MAX;
+}
+
+bool slots_blocked(struct slots *slots, int64_t version, const struct hash *patch)
+{
+    pthread_mutex_lock(&slots->lock);
+    bool blocked = slots->state.failures == SLOTS_FAILURES_MAX &&
+                   slots_is_failed(&slots->state, version, patch);
+    pthread_mutex_unlock(&slots->lock);
+    return blocked;
+}

@@ -1,0 +1,149 @@
+/* The uploader thread; see uplink.h. An upload leaves the spool only after 200 or 201; 4xx sets it
+ * aside with the reason; anything else is tried again with backoff. */
+#include "client/uplink.h"
+#include "api/base/clock.h"
+#include "api/base/log.h"
+#include "api/wire/limits.h"
+#include "client/away.h"
+#include "client/cloud.h"
+#include "client/stop.h"
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { UPLINK_IDLE_MS = 500, UPLINK_STEP_MS = 20 };
+
+struct uplink {
+    struct cloud *cloud;
+    struct spool *spool;
+    struct board *board;
+    struct away away;
+    struct buf body;
+    atomic_bool ending;
+    atomic_bool busy; /* between taking an upload and having counted it */
+    pthread_t thread;
+};
+
+static bool uplink_ending(const struct uplink *u)
+{
+    return atomic_load(&u->ending) || stop_requested();
+}
+
+/* Counters after an attempt; item NULL: not acknowledged. */
+static void uplink_count(struct uplink *u, const struct spool_item *item, int64_t sent)
+{
+    struct err unsaved = {0};
+    struct spool_counts counts;
+    spool_count(u->spool, &counts);
+    struct board_fields *f = board_lock(u->board);
+    f->sent_bytes += sent;
+    if (item) {
+        f->uploads++;
+        f->uploaded += item->instances;
+        f->uplink_bytes += (int64_t)item->size;
+    }
+    f->spool_files = (int64_t)counts.files;
+    f->spool_bytes = (int64_t)counts.bytes;
+    if (board_commit(u->board, &unsaved) != STATUS_OK)
+        log_line(LOG_WARN, "uplink", "%s", unsaved.text);
+}
+
+/* Refused for good. */
+static enum status uplink_reject(struct uplink *u, const struct spool_item *item,
+                                 const struct err *why, struct err *err)
+{
+    char text[sizeof why->text + 80];
+    snprintf(text, sizeof text, "an upload of %" PRIu32 " instances was refused: %s",
+             item->instances, why->text);
+    board_note_error(u->board, "uplink", text);
+    TRY(spool_reject(u->spool, item, why->text, err));
+    struct board_fields *f = board_lock(u->board);
+    f->rejected += item->instances;
+    board_unlock(u->board);
+    return STATUS_OK;
+}
+
+/* The oldest upload, once. NOT_FOUND: nothing to do. */
+static enum status uplink_step(struct uplink *u, struct err *err)
+{
+    struct spool_item item;
+    struct err problem = {0};
+    int64_t sent = 0;
+    TRY(spool_first(u->spool, &item, &u->body, err));
+    enum status status =
+        cloud_upload(u->cloud, u->body.data, u->body.len, &item.hash, &sent, &problem);
+    if (status == STATUS_OK)
+        status = spool_done(u->spool, &item, &problem);
+    bool acknowledged = status == STATUS_OK;
+    if (status == STATUS_REFUSED || status == STATUS_CONFLICT || status == STATUS_NOT_FOUND)
+        status = uplink_reject(u, &item, &problem, &problem);
+    uplink_count(u, acknowledged ? &item : NULL, sent);
+    return status == STATUS_OK ? STATUS_OK : err_set(err, status, "%s", problem.text);
+}
+
+static void *uplink_run(void *ctx)
+{
+    struct uplink *u = ctx;
+    while (!uplink_ending(u)) {
+        struct err err = {0};
+        if (!spool_wait(u->spool, UPLINK_IDLE_MS))
+            continue;
+        atomic_store(&u->busy, true);
+        enum status status = uplink_step(u, &err);
+        atomic_store(&u->busy, false);
+        if (status == STATUS_OK)
+            away_back(&u->away);
+        else if (status != STATUS_NOT_FOUND && status != STATUS_CANCELLED)
+            away_wait(&u->away, &err, cloud_retry_after_ms(u->cloud), &u->ending);
+    }
+    return NULL;
+}
+
+enum status uplink_start(const char *cloud_url, const char *device, struct spool *spool,
+                         struct board *board, struct uplink **out, struct err *err)
+{
+    struct uplink *u = calloc(1, sizeof *u);
+    if (!u)
+        return err_set(err, STATUS_NO_MEMORY, "no memory for the uploader");
+    u->spool = spool;
+    u->board = board;
+    u->body.max = LIMIT_UPLOAD_BYTES;
+    away_init(&u->away, board, "uplink");
+    enum status status = cloud_create(cloud_url, device, &u->cloud, err);
+    if (status == STATUS_OK && pthread_create(&u->thread, NULL, uplink_run, u) != 0)
+        status = err_set(err, STATUS_NO_MEMORY, "cannot start the uploader's thread");
+    if (status != STATUS_OK) {
+        cloud_destroy(u->cloud);
+        free(u);
+        return status;
+    }
+    *out = u;
+    return STATUS_OK;
+}
+
+bool uplink_drain(struct uplink *u, int64_t ms)
+{
+    int64_t until = clock_monotonic_ms() + ms;
+    struct spool_counts counts;
+    for (;;) {
+        spool_count(u->spool, &counts); /* before busy: an upload leaves the spool while busy */
+        if (counts.files == 0 && !atomic_load(&u->busy))
+            return true;
+        if (clock_monotonic_ms() >= until || stop_sleep_ms(UPLINK_STEP_MS))
+            return false;
+    }
+}
+
+void uplink_stop(struct uplink *u)
+{
+    if (!u)
+        return;
+    atomic_store(&u->ending, true);
+    spool_wake(u->spool);
+    pthread_join(u->thread, NULL);
+    cloud_destroy(u->cloud);
+    buf_free(&u->body);
+    free(u);
+}

@@ -1,0 +1,20 @@
+/* The uploader: a thread that empties the spool into the cloud, oldest first, and says once when
+ * the cloud is away, then once a minute, and when it is back. */
+#ifndef CDCCA_UPLINK_H
+#define CDCCA_UPLINK_H
+
+#include "client/board.h"
+#include "client/spool.h"
+
+struct uplink;
+
+/* All borrowed until uplink_stop. */
+enum status uplink_start(const char *cloud_url, const char *device, struct spool *spool,
+                         struct board *board, struct uplink **out, struct err *err);
+/* Waits until the spool is empty and the counters say so, ms have passed or a stop: true when it
+ * is. */
+bool uplink_drain(struct uplink *uplink, int64_t ms);
+/* Breaks off a call only when stop_requested; else waits for the one under way. NULL is fine. */
+void uplink_stop(struct uplink *uplink);
+
+#endif
