@@ -409,8 +409,9 @@ enum status answer_encode(const struct mllm *m, struct pool *pool, const uint8_t
         return STATUS_OK;
     struct encoding *e = calloc(1, sizeof *e);
     struct err *errors = calloc((size_t)items, sizeof *errors);
-    enum status status =
-        err_set(err, e && errors ? STATUS_OK : STATUS_NO_MEMORY, "no memory for %d images", n);
+    enum status status = STATUS_OK;
+    if (!e || !errors)
+        status = err_set(err, STATUS_NO_MEMORY, "no memory for %d images", n);
     if (status == STATUS_OK) {
         *e = (struct encoding){.m = m, .rgb = rgb, .n = n, .out = out, .errors = errors};
         pool_run(pool, items, encode_run, e);

@@ -235,10 +235,11 @@ static enum status load_index(const struct loader *l, const json *index, struct 
 {
     const char *shards[SHARDS_MAX];
     const json *map = NULL;
+    const json *value = NULL;
     void *cursor = NULL;
     int count = 0;
     TRY(json_get_object(index, "weight_map", &map, err));
-    for (const char *key; (key = json_next(map, &cursor, NULL)) != NULL;) {
+    for (const char *key; (key = json_next(map, &cursor, &value)) != NULL;) {
         const char *name = "";
         TRY(json_get_string(map, key, 255, &name, err));
         TRY(shard_add(shards, &count, name, err));

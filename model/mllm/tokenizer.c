@@ -115,9 +115,10 @@ static enum status check_kind(const json *root, struct err *err)
 
 static enum status count_ids(const json *vocab, const json *added, int *count, struct err *err)
 {
+    const json *value = NULL;
     void *cursor = NULL;
     int64_t id = 0, max = -1;
-    for (const char *key; (key = json_next(vocab, &cursor, NULL)) != NULL;) {
+    for (const char *key; (key = json_next(vocab, &cursor, &value)) != NULL;) {
         TRY(json_get_int(vocab, key, 0, TOKENS_MAX - 1, &id, err));
         max = id > max ? id : max;
     }
@@ -150,9 +151,10 @@ static enum status read_added(struct tokenizer *t, const json *added, struct err
 
 static enum status read_vocab(struct tokenizer *t, const json *vocab, struct err *err)
 {
+    const json *value = NULL;
     void *cursor = NULL;
     int64_t id = 0;
-    for (const char *key; (key = json_next(vocab, &cursor, NULL)) != NULL;) {
+    for (const char *key; (key = json_next(vocab, &cursor, &value)) != NULL;) {
         size_t at = t->bytes.len, len = strlen(key);
         TRY(json_get_int(vocab, key, 0, t->vocab - 1, &id, err));
         if (t->tokens[id].present) /* an added token, listed here as well */

@@ -1,7 +1,8 @@
 /* Columns [from, from + count) of the last dimension, as a tensor of its own: how the vision
- * encoder's joint qkv projection is taken apart. Backward adds into the same columns. */
+ * encoder's joint qkv projection is taken apart. R rows, C columns in, D columns out. */
+#include "model/tensor/kernels.h"
 #include "model/tensor/ops.h"
-
+#include "model/tensor/tape.h"
 #include <string.h>
 
 struct columns_node {
@@ -10,53 +11,28 @@ struct columns_node {
     int from;
 };
 
+/* dx[:, from + i] += dy[:, i] */
 static void columns_backward(struct tape_node *node, struct tape *tape)
 {
-    struct columns_node *n = (struct columns_node *)node;
-    int rows = tensor_rows(n->y), C = tensor_cols(n->x), D = tensor_cols(n->y);
+    const struct columns_node *n = (const struct columns_node *)node;
+    size_t R = (size_t)tensor_rows(n->y), C = (size_t)tensor_cols(n->x);
+    size_t D = (size_t)tensor_cols(n->y);
     (void)tape;
-    for (int r = 0; r < rows; r++) {
-        float *dx = n->x.grad + (size_t)r * (size_t)C + n->from;
-        const float *dy = n->y.grad + (size_t)r * (size_t)D;
-        for (int i = 0; i < D; i++)
-            dx[i] += dy[i];
-    }
-}
-
-static void columns_record(struct tape *tape, struct tensor x, struct tensor y, int from)
-{
-    struct columns_node *n = tape_alloc(tape, sizeof *n);
-    if (!n)
-        return;
-    n->node.backward = columns_backward;
-    n->node.previous = tape->last;
-    n->x = x;
-    n->y = y;
-    n->from = from;
-    tape->last = &n->node;
+    for (size_t r = 0; r < R; r++)
+        kernels()->accumulate(n->x.grad + r * C + (size_t)n->from, n->y.grad + r * D, 1, D);
 }
 
 struct tensor op_columns(struct tape *tape, struct tensor x, int from, int count)
 {
-    struct tensor none = {0};
-    int C = x.ndim > 0 ? tensor_cols(x) : 0;
-    if (tape->status != STATUS_OK)
-        return none;
-    if (from < 0 || count < 1 || from > C - count) {
-        tape_fail(tape, STATUS_SHAPE, "columns %d..%d of a tensor with %d", from, from + count, C);
-        return none;
-    }
-    int dim[TENSOR_DIMS];
-    memcpy(dim, x.dim, sizeof dim);
-    dim[x.ndim - 1] = count;
-    struct tensor y = tape_tensor(tape, x.grad != NULL, x.ndim, dim);
-    if (!y.data)
-        return none;
-    int rows = tensor_rows(x);
-    for (int r = 0; r < rows; r++)
-        memcpy(y.data + (size_t)r * (size_t)count, x.data + (size_t)r * (size_t)C + from,
-               (size_t)count * sizeof *y.data);
-    if (y.grad)
-        columns_record(tape, x, y, from);
+    bool ok = tensor_is(x) && from >= 0 && count > 0 && from <= tensor_cols(x) - count;
+    if (!tape_expect(tape, ok, "columns", "a range of the last dimension"))
+        return (struct tensor){0};
+    struct tensor y = tape_like_cols(tape, x.grad != NULL, x, count);
+    size_t R = (size_t)tensor_rows(x), C = (size_t)tensor_cols(x), D = (size_t)count;
+    for (size_t r = 0; tensor_is(y) && r < R; r++)
+        memcpy(y.data + r * D, x.data + r * C + (size_t)from, D * sizeof *y.data);
+    struct columns_node *n = tape_record(tape, y, sizeof *n, columns_backward);
+    if (n)
+        n->x = x, n->y = y, n->from = from;
     return y;
 }

@@ -13,14 +13,16 @@ struct linear_node {
     float *low; /* (R,r) = x A^T */
 };
 
+/* A weight of more than two dimensions, such as a patch convolution's (C,3,P,P), is the matrix
+ * (C, 3*P*P) */
 static int param_rows(const struct param *p)
 {
-    return p->dim[p->ndim - 1] ? (int)(param_count(p) / (size_t)p->dim[p->ndim - 1]) : 0;
+    return p->dim[0];
 }
 
 static int param_cols(const struct param *p)
 {
-    return p->dim[p->ndim - 1];
+    return p->dim[0] > 0 ? (int)(param_count(p) / (size_t)p->dim[0]) : 0;
 }
 
 static bool linear_check(struct tape *tape, struct tensor x, const struct linear *w)
