@@ -82,9 +82,9 @@ baselines_finish() { # DIR
 head_refit() { # DIR SEED
     "$bin/cdcca-model" refit --teacher "$teacher" --student "$student" --data world:target \
         --count "$target_count" --seed $((eval_seed_base + $2)) --json "$1"/cloud/blobs/* \
-        >"$1/head_refit.target" 2>"$1/head_refit.log" || die "head refit failed: $1/head_refit.log"
-    jq -n -f demo/score.jq --slurpfile target "$1/head_refit.target" --argjson source '[]' \
-        >"$1/head_refit.json"
+        >"$1/head_refit.full" 2>"$1/head_refit.log" || die "head refit failed: $1/head_refit.log"
+    jq '.head_refit | {target, new_concepts} | map_values(map_values(. * 100 | round / 100))' \
+        "$1/head_refit.full" >"$1/head_refit.json"
 }
 
 peak_kib() { # PID: 0 when it is gone
