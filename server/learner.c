@@ -1,0 +1,394 @@
+/* See learner.h. The factory student is kept untouched, so that any state can be rebuilt from it.
+ */
+#include "server/learner.h"
+#include "api/base/log.h"
+#include "server/lessons.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LEARNER_PATH = 4096, RECALL_UPLOADS = 256 };
+
+static const size_t LESSONS_BYTES = (size_t)192 << 20;
+
+struct learner {
+    struct io *io;
+    char state_dir[LEARNER_PATH];
+    struct mllm *teacher, *student; /* student: the factory's, with a neutral trainable set */
+    struct mllm *edge;              /* a clone; edge_set lists its trainable parameters */
+    struct trainable edge_set;
+    float *edge_values, *next_values; /* as devices have them; as they will after the round */
+    struct pool *pool;
+    struct distiller *distiller;
+    struct facts facts;
+    int64_t version, round; /* last committed; 0: none */
+    bool recalled;          /* earlier uploads are back in the distiller's buffer */
+};
+
+/* ---- create and destroy ---- */
+
+static enum status models_load(struct learner *learner, const struct learner_config *config,
+                               struct err *err)
+{
+    struct trainable_options options = trainable_defaults();
+    struct trainable set;
+    TRY(mllm_load(config->io, config->teacher_dir, &learner->teacher, err));
+    TRY(mllm_load(config->io, config->student_dir, &learner->student, err));
+    if (!learner->student->config.multimodal || !learner->student->tokenizer)
+        return err_set(err, STATUS_UNSUPPORTED,
+                       "%s: the student must be multimodal and have a "
+                       "tokenizer",
+                       config->student_dir);
+    TRY(trainable_attach(learner->student, &options, &set, err));
+    enum status status =
+        facts_read(config->io, learner->teacher, config->teacher_dir, learner->student,
+                   config->student_dir, &set, &learner->facts, err);
+    trainable_free(&set);
+    TRY(status);
+    TRY(mllm_clone(learner->student, &learner->edge, err));
+    return trainable_list(learner->edge, &learner->edge_set, err);
+}
+
+static enum status buffers_create(struct learner *learner, struct err *err)
+{
+    size_t values = learner->edge_set.values;
+    learner->edge_values = calloc(values + 1, sizeof(float));
+    learner->next_values = calloc(values + 1, sizeof(float));
+    if (!learner->edge_values || !learner->next_values)
+        return err_set(err, STATUS_NO_MEMORY, "out of memory");
+    return STATUS_OK;
+}
+
+enum status learner_create(const struct learner_config *config, struct learner **out,
+                           struct err *err)
+{
+    struct learner *learner = calloc(1, sizeof *learner);
+    if (!learner)
+        return err_set(err, STATUS_NO_MEMORY, "out of memory");
+    learner->io = config->io;
+    enum status status =
+        io_join(learner->state_dir, sizeof learner->state_dir, config->data_dir, "state", err);
+    if (status == STATUS_OK)
+        status = io_make_dirs(config->io, learner->state_dir, err);
+    if (status == STATUS_OK)
+        status = pool_create(config->threads, &learner->pool, err);
+    if (status == STATUS_OK)
+        status = models_load(learner, config, err);
+    if (status == STATUS_OK)
+        status = buffers_create(learner, err);
+    if (status != STATUS_OK) {
+        learner_destroy(learner);
+        return status;
+    }
+    *out = learner;
+    return STATUS_OK;
+}
+
+static void release_model(struct mllm *model)
+{
+    if (model)
+        mllm_release(model);
+}
+
+void learner_destroy(struct learner *learner)
+{
+    if (!learner)
+        return;
+    if (learner->distiller)
+        distiller_destroy(learner->distiller);
+    if (learner->edge)
+        trainable_free(&learner->edge_set);
+    release_model(learner->edge);
+    release_model(learner->student);
+    release_model(learner->teacher);
+    if (learner->pool)
+        pool_destroy(learner->pool);
+    free(learner->edge_values);
+    free(learner->next_values);
+    free(learner);
+}
+
+const struct facts *learner_facts(const struct learner *learner)
+{
+    return &learner->facts;
+}
+
+/* ---- state on disk ---- */
+
+static enum status state_path(const struct learner *learner, const char *what, int64_t number,
+                              char out[LEARNER_PATH], struct err *err)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s-%lld.safetensors", what, (long long)number);
+    return io_join(out, LEARNER_PATH, learner->state_dir, name, err);
+}
+
+struct last {
+    int64_t version, round;
+    char set_hash[HASH_HEX];
+};
+
+static bool last_release(void *ctx, const struct release *release)
+{
+    struct last *last = ctx;
+    last->version = release->version;
+    snprintf(last->set_hash, sizeof last->set_hash, "%s", release->set_sha256);
+    return true;
+}
+
+static bool last_round(void *ctx, const struct round *round)
+{
+    ((struct last *)ctx)->round = round->id;
+    return true;
+}
+
+static enum status last_read(struct store *store, struct last *last, struct err *err)
+{
+    struct store_totals totals;
+    TRY(store_totals(store, &totals, err));
+    if (totals.version)
+        TRY(store_release(store, totals.version, last_release, last, err));
+    enum status status = store_round_learned(store, last_round, last, err);
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
+
+static bool edge_is(const struct learner *learner, const char *set_hash)
+{
+    struct hash hash;
+    char hex[HASH_HEX];
+    trainable_hash(&learner->edge_set, &hash);
+    hash_hex(&hash, hex);
+    return strcmp(hex, set_hash) == 0;
+}
+
+static enum status edge_reset(struct learner *learner, struct err *err)
+{
+    struct trainable factory;
+    TRY(trainable_list(learner->student, &factory, err));
+    trainable_read(&factory, learner->edge_values);
+    trainable_write(&learner->edge_set, learner->edge_values);
+    trainable_free(&factory);
+    return STATUS_OK;
+}
+
+static bool copy_hash(void *ctx, const struct release *release)
+{
+    snprintf(ctx, HASH_HEX, "%s", release->sha256);
+    return true;
+}
+
+static enum status edge_apply(struct learner *learner, struct store *store, int64_t version,
+                              struct err *err)
+{
+    char sha256[HASH_HEX], path[LEARNER_PATH];
+    struct buf patch = {.max = LIMIT_DELTA_BYTES};
+    struct delta delta;
+    TRY(store_release(store, version, copy_hash, sha256, err));
+    TRY(store_blob_path(store, sha256, path, sizeof path, err));
+    enum status status = io_read_file(learner->io, path, &patch, err);
+    if (status == STATUS_OK)
+        status = delta_decode(patch.data, patch.len, &delta, err);
+    buf_free(&patch);
+    TRY(status);
+    status = compress_apply(&learner->edge_set, &delta, err);
+    delta_free(&delta);
+    return status;
+}
+
+/* The edge's parameters at the last version: from their file, or by every delta once more. */
+static enum status edge_restore(struct learner *learner, struct store *store,
+                                const struct last *last, struct err *err)
+{
+    char path[LEARNER_PATH];
+    int64_t version = 0;
+    struct err why = {0};
+    TRY(edge_reset(learner, err));
+    if (last->version == 0)
+        return STATUS_OK;
+    TRY(state_path(learner, "edge", last->version, path, err));
+    if (trainable_load(learner->io, &learner->edge_set, path, &version, &why) == STATUS_OK &&
+        version == last->version && edge_is(learner, last->set_hash))
+        return STATUS_OK;
+    log_line(LOG_WARN, "learner", "%s is of no use (%s); applying every delta again", path,
+             why.text[0] ? why.text : "another version");
+    TRY(edge_reset(learner, err));
+    for (int64_t v = 1; v <= last->version; v++)
+        TRY(edge_apply(learner, store, v, err));
+    if (!edge_is(learner, last->set_hash))
+        return err_set(err, STATUS_CORRUPT, "the deltas do not add up to version %lld's SHA-256",
+                       (long long)last->version);
+    return STATUS_OK;
+}
+
+static enum status distiller_renew(struct learner *learner, struct err *err)
+{
+    struct mllm *master;
+    if (learner->distiller)
+        distiller_destroy(learner->distiller);
+    learner->distiller = NULL;
+    learner->recalled = false;
+    TRY(mllm_clone(learner->student, &master, err));
+    enum status status =
+        distiller_create(learner->teacher, master, learner->pool, &learner->distiller, err);
+    mllm_release(master);
+    return status;
+}
+
+/* Without a usable file the master starts from the edge's parameters: only the feedback is lost. */
+static enum status distiller_restore(struct learner *learner, int64_t round, struct err *err)
+{
+    char path[LEARNER_PATH];
+    struct err why;
+    struct trainable set;
+    TRY(distiller_renew(learner, err));
+    if (round == 0)
+        return STATUS_OK;
+    TRY(state_path(learner, "distiller", round, path, err));
+    if (distiller_load(learner->io, learner->distiller, path, &why) == STATUS_OK)
+        return STATUS_OK;
+    log_line(LOG_WARN, "learner", "starting from the devices' parameters: %s", why.text);
+    TRY(distiller_renew(learner, err));
+    TRY(trainable_list(distiller_student(learner->distiller), &set, err));
+    trainable_write(&set, learner->edge_values);
+    trainable_free(&set);
+    return STATUS_OK;
+}
+
+enum status learner_restore(struct learner *learner, struct store *store, struct err *err)
+{
+    struct last last = {0};
+    TRY(last_read(store, &last, err));
+    TRY(edge_restore(learner, store, &last, err));
+    trainable_read(&learner->edge_set, learner->edge_values);
+    TRY(distiller_restore(learner, last.round, err));
+    learner->version = last.version;
+    learner->round = last.round;
+    return STATUS_OK;
+}
+
+/* ---- a round ---- */
+
+/* After a restart the buffer of earlier uploads is filled again, just before it is needed. */
+static enum status recall(struct learner *learner, struct store *store, struct err *err)
+{
+    struct lessons lessons;
+    if (learner->recalled)
+        return STATUS_OK;
+    enum status status =
+        lessons_load_learned(learner->io, store, RECALL_UPLOADS, LESSONS_BYTES, &lessons, err);
+    if (status == STATUS_OK && lessons.count > 0)
+        status = distiller_recall(learner->distiller, lessons.items, lessons.count, err);
+    learner->recalled = status == STATUS_OK;
+    lessons_free(&lessons);
+    return status;
+}
+
+static enum status train(struct learner *learner, struct store *store, int64_t round,
+                         const struct settings *settings, const struct learner_hooks *hooks,
+                         struct distill_report *report, struct err *err)
+{
+    struct lessons lessons;
+    TRY(recall(learner, store, err));
+    enum status status =
+        lessons_load_round(learner->io, store, round, LESSONS_BYTES, &lessons, err);
+    if (status == STATUS_OK && lessons.count == 0)
+        status = err_set(err, STATUS_NOT_FOUND, "none of the round's uploads can be read");
+    if (status == STATUS_OK)
+        status =
+            distiller_round(learner->distiller, lessons.items, lessons.count, &settings->distill,
+                            hooks->cancel, hooks->progress, hooks->ctx, report, err);
+    lessons_free(&lessons);
+    return status;
+}
+
+static void outcome_hashes(struct outcome *out, const struct delta *delta)
+{
+    struct hash hash;
+    hash_bytes(out->patch.data, out->patch.len, &hash);
+    hash_hex(&hash, out->patch_hash);
+    hash_hex(&delta->base_hash, out->base_set_hash);
+    hash_hex(&delta->hash, out->set_hash);
+    out->base_version = delta->base_version;
+    out->version = delta->version;
+    out->parameters = delta->parameters;
+}
+
+static enum status master_read(struct learner *learner, float *out, struct err *err)
+{
+    struct trainable set;
+    TRY(trainable_list(distiller_student(learner->distiller), &set, err));
+    trainable_read(&set, out);
+    trainable_free(&set);
+    return STATUS_OK;
+}
+
+/* master - edge as a patch; next_values: what devices will have after it. */
+static enum status update_code(struct learner *learner, const struct compress_options *options,
+                               struct outcome *out, struct err *err)
+{
+    struct delta delta;
+    float *master = calloc(learner->edge_set.values + 1, sizeof *master);
+    if (!master)
+        return err_set(err, STATUS_NO_MEMORY, "out of memory");
+    enum status status = master_read(learner, master, err);
+    if (status == STATUS_OK)
+        status = compress_encode(&learner->edge_set, learner->edge_values, master, learner->version,
+                                 learner->version + 1, options, &delta, learner->next_values, err);
+    free(master);
+    TRY(status);
+    out->patch.max = LIMIT_DELTA_BYTES;
+    status = delta_encode(&delta, &out->patch, err);
+    if (status == STATUS_OK)
+        outcome_hashes(out, &delta);
+    delta_free(&delta);
+    return status;
+}
+
+static enum status state_save(struct learner *learner, int64_t round, const struct outcome *out,
+                              struct err *err)
+{
+    char path[LEARNER_PATH];
+    if (out->released) {
+        trainable_write(&learner->edge_set, learner->next_values);
+        TRY(state_path(learner, "edge", out->version, path, err));
+        TRY(trainable_save(learner->io, &learner->edge_set, out->version, path, err));
+    }
+    TRY(state_path(learner, "distiller", round, path, err));
+    return distiller_save(learner->io, learner->distiller, path, err);
+}
+
+enum status learner_round(struct learner *learner, struct store *store, int64_t round,
+                          const struct settings *settings, const struct learner_hooks *hooks,
+                          struct outcome *out, struct err *err)
+{
+    *out = (struct outcome){0};
+    TRY(train(learner, store, round, settings, hooks, &out->report, err));
+    if (out->report.passed)
+        TRY(update_code(learner, &settings->compress, out, err));
+    out->released = out->report.passed;
+    return state_save(learner, round, out, err);
+}
+
+static void state_remove(struct learner *learner, const char *what, int64_t number)
+{
+    char path[LEARNER_PATH];
+    if (number > 0 && state_path(learner, what, number, path, NULL) == STATUS_OK)
+        learner->io->unlink(learner->io, path);
+}
+
+void learner_adopt(struct learner *learner, int64_t round, const struct outcome *outcome)
+{
+    if (outcome->released) {
+        state_remove(learner, "edge", learner->version);
+        learner->version = outcome->version;
+        memcpy(learner->edge_values, learner->next_values,
+               learner->edge_set.values * sizeof(float));
+    }
+    state_remove(learner, "distiller", learner->round);
+    learner->round = round;
+}
+
+void outcome_free(struct outcome *outcome)
+{
+    buf_free(&outcome->patch);
+}

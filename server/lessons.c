@@ -1,0 +1,174 @@
+/* See lessons.h. Names are collected first, so that no file is read while the store's reader is
+ * held. Strings are copied out of each payload, which is then freed. */
+#include "server/lessons.h"
+#include "api/base/checked.h"
+#include "api/base/hash.h"
+#include "api/base/log.h"
+#include "api/wire/payload.h"
+#include <stdlib.h>
+#include <string.h>
+
+struct names {
+    char (*sha256)[HASH_HEX];
+    size_t count, cap;
+    bool failed;
+};
+
+static bool name_take(void *ctx, const struct upload *upload)
+{
+    struct names *names = ctx;
+    if (names->count == names->cap) {
+        size_t cap = names->cap ? names->cap * 2 : 64;
+        void *grown = realloc(names->sha256, cap * sizeof *names->sha256);
+        names->failed = !grown;
+        if (!grown)
+            return false;
+        names->sha256 = grown;
+        names->cap = cap;
+    }
+    memcpy(names->sha256[names->count], upload->sha256, HASH_HEX - 1);
+    names->sha256[names->count++][HASH_HEX - 1] = '\0';
+    return true;
+}
+
+/* Memory that lives as long as the lessons; NULL past the bound or without memory. */
+static void *lessons_alloc(struct lessons *lessons, size_t size)
+{
+    if (size > lessons->max_bytes - lessons->bytes)
+        return NULL;
+    if (lessons->owned_count == lessons->owned_cap) {
+        int cap = lessons->owned_cap ? lessons->owned_cap * 2 : 256;
+        void **grown = realloc(lessons->owned, (size_t)cap * sizeof *grown);
+        if (!grown)
+            return NULL;
+        lessons->owned = grown;
+        lessons->owned_cap = cap;
+    }
+    void *memory = malloc(size ? size : 1);
+    if (!memory)
+        return NULL;
+    lessons->owned[lessons->owned_count++] = memory;
+    lessons->bytes += size;
+    return memory;
+}
+
+static const char *text_copy(struct lessons *lessons, const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char *copy = lessons_alloc(lessons, size);
+    return copy ? memcpy(copy, text, size) : NULL;
+}
+
+static bool items_reserve(struct lessons *lessons)
+{
+    if (lessons->count < lessons->cap)
+        return true;
+    int cap = lessons->cap ? lessons->cap * 2 : 256;
+    struct distill_instance *grown = realloc(lessons->items, (size_t)cap * sizeof *grown);
+    if (!grown)
+        return false;
+    lessons->items = grown;
+    lessons->cap = cap;
+    return true;
+}
+
+static bool instance_add(struct lessons *lessons, const struct payload *payload, size_t i)
+{
+    const struct payload_instance *from = &payload->instance[i];
+    size_t bytes;
+    if (!checked_mul((size_t)from->count * sizeof(float), (size_t)payload->width, &bytes) ||
+        !items_reserve(lessons))
+        return false;
+    float *visual = lessons_alloc(lessons, bytes);
+    const char *question = text_copy(lessons, from->question);
+    const char *correction = from->correction ? text_copy(lessons, from->correction) : NULL;
+    if (!visual || !question || (from->correction && !correction))
+        return false;
+    payload_dequantize(payload, i, visual);
+    lessons->items[lessons->count++] =
+        (struct distill_instance){question, correction, visual, (int)from->count};
+    return true;
+}
+
+static enum status blob_read(struct io *io, struct store *store, const char *sha256,
+                             struct buf *out, struct err *err)
+{
+    char path[4096], hex[HASH_HEX];
+    struct hash hash;
+    TRY(store_blob_path(store, sha256, path, sizeof path, err));
+    TRY(io_read_file(io, path, out, err));
+    hash_bytes(out->data, out->len, &hash);
+    hash_hex(&hash, hex);
+    if (strcmp(hex, sha256) != 0)
+        return err_set(err, STATUS_CORRUPT, "%s does not have the content it is named after", path);
+    return STATUS_OK;
+}
+
+static enum status blob_add(struct io *io, struct store *store, const char *sha256,
+                            struct lessons *lessons, struct err *err)
+{
+    struct buf bytes = {.max = LIMIT_UPLOAD_RAW_BYTES};
+    struct payload payload;
+    enum status status = blob_read(io, store, sha256, &bytes, err);
+    if (status == STATUS_OK)
+        status = payload_decode("application/x-safetensors", bytes.data, bytes.len, &payload, err);
+    if (status == STATUS_OK) {
+        for (size_t i = 0; i < payload.instances && status == STATUS_OK; i++)
+            if (!instance_add(lessons, &payload, i))
+                status =
+                    err_set(err, STATUS_NO_MEMORY, "the round's uploads need more than %zu MiB",
+                            lessons->max_bytes >> 20);
+        payload_free(&payload);
+    }
+    buf_free(&bytes);
+    return status;
+}
+
+static enum status names_load(struct io *io, struct store *store, const struct names *names,
+                              bool backwards, struct lessons *out)
+{
+    for (size_t i = 0; i < names->count; i++) {
+        struct err err;
+        const char *sha256 = names->sha256[backwards ? names->count - 1 - i : i];
+        if (blob_add(io, store, sha256, out, &err) != STATUS_OK)
+            log_line(LOG_WARN, "lessons", "upload left out: %s", err.text);
+    }
+    return STATUS_OK;
+}
+
+enum status lessons_load_round(struct io *io, struct store *store, int64_t round, size_t max_bytes,
+                               struct lessons *out, struct err *err)
+{
+    struct names names = {0};
+    *out = (struct lessons){.max_bytes = max_bytes};
+    enum status status = store_round_uploads(store, round, name_take, &names, err);
+    if (status == STATUS_OK && names.failed)
+        status = err_set(err, STATUS_NO_MEMORY, "out of memory");
+    if (status == STATUS_OK)
+        status = names_load(io, store, &names, false, out);
+    free(names.sha256);
+    return status;
+}
+
+enum status lessons_load_learned(struct io *io, struct store *store, int limit, size_t max_bytes,
+                                 struct lessons *out, struct err *err)
+{
+    struct names names = {0};
+    *out = (struct lessons){.max_bytes = max_bytes};
+    enum status status = store_learned_uploads(store, limit, name_take, &names, err);
+    if (status == STATUS_OK && names.failed)
+        status = err_set(err, STATUS_NO_MEMORY, "out of memory");
+    if (status == STATUS_OK)
+        status = names_load(io, store, &names, true, out);
+    free(names.sha256);
+    return status;
+}
+
+void lessons_free(struct lessons *lessons)
+{
+    for (int i = 0; i < lessons->owned_count; i++)
+        free(lessons->owned[i]);
+    free(lessons->owned);
+    free(lessons->items);
+    *lessons = (struct lessons){0};
+}

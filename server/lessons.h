@@ -1,0 +1,26 @@
+/* Lessons: stored uploads, decoded and dequantized into what the distiller takes. Bounded: what
+ * does not fit max_bytes of memory, or is damaged on disk, is left out with a line in the log; one
+ * bad file must not keep a fleet from learning. */
+#ifndef CDCCA_LESSONS_H
+#define CDCCA_LESSONS_H
+
+#include "model/learn/distill.h"
+#include "server/store.h"
+
+struct lessons {
+    struct distill_instance *items;
+    int count, cap;
+    size_t bytes, max_bytes;
+    void **owned; /* decoded payloads and token arrays behind items */
+    int owned_count, owned_cap;
+};
+
+/* Those of one round, in the order they came. */
+enum status lessons_load_round(struct io *io, struct store *store, int64_t round, size_t max_bytes,
+                               struct lessons *out, struct err *err);
+/* The latest `limit` uploads of finished rounds, oldest first. */
+enum status lessons_load_learned(struct io *io, struct store *store, int limit, size_t max_bytes,
+                                 struct lessons *out, struct err *err);
+void lessons_free(struct lessons *lessons);
+
+#endif

@@ -1,0 +1,83 @@
+/* See report.h. */
+#include "server/report.h"
+#include "api/base/clock.h"
+
+bool losses_json(json *object, const float *losses, int count, int stride)
+{
+    json *list = json_array_new();
+    bool ok = list && json_set_int(object, "loss_every", stride);
+    for (int i = 0; i < count && ok; i++)
+        ok = json_append_number(list, (double)losses[i]);
+    if (!ok) {
+        json_free(list);
+        return false;
+    }
+    return json_set_take(object, "losses", list);
+}
+
+static bool gate_fill(json *out, const struct distill_report *r)
+{
+    return json_set_bool(out, "passed", r->passed) && json_set_int(out, "held", r->held) &&
+           json_set_number(out, "agreement_before", (double)r->agreement_before) &&
+           json_set_number(out, "agreement_after", (double)r->agreement_after) &&
+           json_set_number(out, "replay_before", (double)r->replay_before) &&
+           json_set_number(out, "replay_after", (double)r->replay_after);
+}
+
+static bool report_fill(json *out, const struct distill_report *r)
+{
+    return gate_fill(out, r) && json_set_int(out, "instances", r->instances) &&
+           json_set_int(out, "trained", r->trained) &&
+           json_set_number(out, "loss_first", (double)r->loss_first) &&
+           json_set_number(out, "loss_last", (double)r->loss_last) &&
+           json_set_number(out, "seconds", r->seconds) &&
+           json_set_number(out, "teacher_seconds", r->teacher_seconds);
+}
+
+/* Prints and frees value; ok: it was filled in. */
+static enum status text_write(json *value, bool ok, struct buf *out, struct err *err)
+{
+    ok = ok && value && json_print(value, false, out) == STATUS_OK &&
+         buf_append(out, "", 1) == STATUS_OK;
+    json_free(value);
+    if (!ok)
+        return err_set(err, STATUS_NO_MEMORY, "out of memory");
+    out->len--;
+    return STATUS_OK;
+}
+
+enum status report_write(const struct distill_report *report, const float *losses, int count,
+                         int stride, struct buf *out, struct err *err)
+{
+    json *value = json_object_new();
+    bool ok = value && report_fill(value, report) && losses_json(value, losses, count, stride);
+    return text_write(value, ok, out, err);
+}
+
+static bool manifest_fill(json *out, const struct outcome *o, const struct facts *facts)
+{
+    char created[32];
+    clock_format(clock_wall_ms(), created);
+    return json_set_string(out, "schema", "cdcca.manifest/1") &&
+           json_set_int(out, "version", o->version) &&
+           json_set_int(out, "base_version", o->base_version) &&
+           json_set_int(out, "size", (int64_t)o->patch.len) &&
+           json_set_string(out, "sha256", o->patch_hash) &&
+           json_set_string(out, "base_set_sha256", o->base_set_hash) &&
+           json_set_string(out, "set_sha256", o->set_hash) &&
+           json_set_int(out, "parameters", o->parameters) &&
+           json_set_string(out, "created", created) && facts_json(facts, out);
+}
+
+enum status manifest_write(const struct outcome *outcome, const struct facts *facts,
+                           struct buf *out, struct err *err)
+{
+    json *value = json_object_new(), *gate = json_object_new();
+    bool ok =
+        value && gate && manifest_fill(value, outcome, facts) && gate_fill(gate, &outcome->report);
+    if (ok)
+        ok = json_set_take(value, "gate", gate);
+    else
+        json_free(gate);
+    return text_write(value, ok, out, err);
+}
