@@ -17,7 +17,7 @@ enum { GUARD_PAGE = 4096 };
 static inline int guard_init(struct guard *guard, size_t cap)
 {
     size_t data = (cap + GUARD_PAGE - 1) / GUARD_PAGE * GUARD_PAGE;
-    guard->size = data + GUARD_PAGE;
+    *guard = (struct guard){.size = data + GUARD_PAGE};
     void *map = mmap(NULL, guard->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (map == MAP_FAILED)
         return -1;
