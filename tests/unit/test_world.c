@@ -204,7 +204,7 @@ static const struct world_object *by_shape(const struct world_scene *s, int shap
             found = &s->object[i];
         }
     assert_non_null(found);
-    return found;
+    return found ? found : &s->object[0];
 }
 
 static const struct world_object *by_color(const struct world_scene *s, int color)
@@ -216,7 +216,7 @@ static const struct world_object *by_color(const struct world_scene *s, int colo
             found = &s->object[i];
         }
     assert_non_null(found);
-    return found;
+    return found ? found : &s->object[0];
 }
 
 /* The two shapes of a comparison in the order of the text. */
