@@ -341,7 +341,7 @@ enum status tokenizer_decode(const struct tokenizer *tokenizer, const int32_t *i
 {
     for (size_t i = 0; i < count; i++) {
         if (ids[i] < 0 || ids[i] >= tokenizer->vocab)
-            return STATUS_MALFORMED;
+            continue;
         const struct token *token = &tokenizer->tokens[ids[i]];
         if (token->present && !token->special)
             TRY(buf_append(out, tokenizer->bytes.data + token->at, token->len));

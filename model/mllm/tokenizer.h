@@ -22,7 +22,8 @@ int tokenizer_id(const struct tokenizer *tokenizer, const char *token);
 /* At most max ids; STATUS_TOO_LARGE beyond. Special tokens in the text are not special. Linear time. */
 enum status tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t len,
                              int32_t *ids, size_t max, size_t *count, struct err *err);
-/* Appends; special tokens are left out; result NUL-terminated (not counted). */
+/* Appends; special tokens and ids that no token has (a model's vocabulary may be padded) are left
+ * out; result NUL-terminated (not counted). */
 enum status tokenizer_decode(const struct tokenizer *tokenizer, const int32_t *ids, size_t count,
                              struct buf *out);
 /* Byte-level BPE over the texts (NUL-terminated strings) to vocab entries, the specials first;
