@@ -13,9 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUFFER_MAX = 8192, REPLAY_MAX = 64, WARMUP = 5, MEAN_STEPS = 8, BATCH_MAX = 256 };
+enum { BUFFER_MAX = 8192, REPLAY_MAX = 64, WARMUP = 5, MEAN_STEPS = 8, BATCH_MAX = 256, SHARDS = 2 };
 static const size_t BUFFER_BYTES_MAX = (size_t)192 << 20;
-static const size_t ARENA_CAP = (size_t)4 << 30; /* address space, per thread */
+static const size_t ARENA_CAP = (size_t)4 << 30; /* address space, per shard */
 static const float FLOOR = 0.1f, DIVERGED = 3;
 
 struct distiller {
@@ -170,7 +170,7 @@ static enum status distiller_prepare(struct distiller *d, bool head_only, struct
     free(d->list);
     TRY(list_make(d, head_only, err));
     enum status s =
-        trainer_init(&d->trainer, d->pool, d->list, d->list_count, adamw, ARENA_CAP, err);
+        trainer_init(&d->trainer, d->pool, d->list, d->list_count, adamw, SHARDS, ARENA_CAP, err);
     if (s != STATUS_OK) {
         trainer_deinit(&d->trainer);
         return s;

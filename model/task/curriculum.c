@@ -113,6 +113,15 @@ static enum status lesson_draw(struct curriculum *c, int64_t step, int i, struct
     return STATUS_OK;
 }
 
+/* Longest first: lessons of like length share a shard, which spares padding. */
+static int lesson_compare(const void *a, const void *b)
+{
+    const struct lesson *x = a, *y = b;
+    if (x->text_count != y->text_count)
+        return y->text_count - x->text_count;
+    return x->seed < y->seed ? -1 : x->seed > y->seed;
+}
+
 enum status curriculum_step(struct curriculum *c, int64_t step, int batch, bool captions,
                             struct err *err)
 {
@@ -123,6 +132,7 @@ enum status curriculum_step(struct curriculum *c, int64_t step, int batch, bool 
     c->captions = captions;
     for (int i = 0; i < batch; i++)
         TRY(lesson_draw(c, step, i, err));
+    qsort(c->lesson, (size_t)batch, sizeof(*c->lesson), lesson_compare);
     return STATUS_OK;
 }
 

@@ -12,7 +12,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BATCH = 64, WARMUP = 200, VISION_WARMUP = 60, CHECKPOINT_EVERY = 500, PATH_BYTES = 1024 };
+enum {
+    BATCH = 64,
+    SHARDS = 4,
+    WARMUP = 200,
+    VISION_WARMUP = 60,
+    CHECKPOINT_EVERY = 500,
+    PATH_BYTES = 1024
+};
 
 struct stage {
     const char *name, *domain;
@@ -21,11 +28,11 @@ struct stage {
     int caption_every; /* one step in so many asks for captions, half a batch; 0: never */
 };
 
-static const struct stage VISION = {"vision", "all", 4000, 2e-3f, .03f, 0};
-static const struct stage BASE = {"base", "known", 9000, 1e-3f, .1f, 6};
-static const struct stage TEACHER = {"teacher", "all", 7000, 7e-4f, .03f, 6};
-static const struct stage STUDENT = {"student", "known", 3000, 1e-3f, .03f, 6};
-static const struct stage SOURCE = {"source", "source", 1200, 1.2e-3f, .03f, 8};
+static const struct stage VISION = {"vision", "all", 3000, 2e-3f, .03f, 0};
+static const struct stage BASE = {"base", "known", 4500, 1e-3f, .1f, 6};
+static const struct stage TEACHER = {"teacher", "all", 5000, 7e-4f, .03f, 6};
+static const struct stage STUDENT = {"student", "known", 1600, 1e-3f, .03f, 6};
+static const struct stage SOURCE = {"source", "source", 900, 1.2e-3f, .03f, 8};
 
 struct work {
     struct io *io;
@@ -204,7 +211,8 @@ static enum status stage_train(struct work *w, struct param **list, int count,
     struct adamw opt = {.beta1 = .9f, .beta2 = .98f, .eps = 1e-8f, .weight_decay = .05f};
     char checkpoint[PATH_BYTES];
     checkpoint_path(w, plan->stage->name, checkpoint);
-    enum status status = trainer_init(&trainer, w->pool, list, count, opt, (size_t)2 << 30, err);
+    enum status status =
+        trainer_init(&trainer, w->pool, list, count, opt, SHARDS, (size_t)2 << 30, err);
     if (status == STATUS_OK && io_exists(checkpoint))
         status = trainer_load(w->io, &trainer, checkpoint, err);
     if (status == STATUS_OK)
@@ -467,7 +475,7 @@ static void student_init(struct mllm *student, const struct mllm *base, uint64_t
 
 /* ---- tokenizer ---- */
 
-enum { TEXTS = 24000 };
+enum { TEXTS = 24000, TEXT_BYTES = WORLD_CAPTION + 2 };
 
 static void texts_draw(const struct world_domain *domain, uint64_t seed, char **texts, int n)
 {
@@ -478,8 +486,8 @@ static void texts_draw(const struct world_domain *domain, uint64_t seed, char **
         world_scene_draw(domain, seed, (uint64_t)i, &scene);
         rng_init(&rng, seed, (uint64_t)i);
         world_ask(&scene, domain, i % 20 == 0 ? (int)KIND_CAPTION : -1, &rng, &question);
-        snprintf(texts[i], WORLD_CAPTION, "%s\n", question.text);
-        snprintf(texts[i + 1], WORLD_CAPTION, " %s", question.answer); /* as answer_target does */
+        snprintf(texts[i], TEXT_BYTES, "%s\n", question.text);
+        snprintf(texts[i + 1], TEXT_BYTES, " %s", question.answer); /* as answer_target does */
     }
 }
 
@@ -489,11 +497,11 @@ static enum status tokenizer_make(struct work *w, int vocab, struct tokenizer **
     static const char *const SPECIALS[] = {"<pad>", "<s>", "</s>"};
     struct world_domain domain;
     TRY(world_domain_parse("all", &domain, err));
-    char **texts = calloc(TEXTS, sizeof(char *)), *memory = calloc(TEXTS, WORLD_CAPTION);
+    char **texts = calloc(TEXTS, sizeof(char *)), *memory = calloc(TEXTS, TEXT_BYTES);
     enum status status = STATUS_NO_MEMORY;
     if (texts && memory) {
         for (int i = 0; i < TEXTS; i++)
-            texts[i] = memory + (size_t)i * WORLD_CAPTION;
+            texts[i] = memory + (size_t)i * TEXT_BYTES;
         texts_draw(&domain, w->options->seed, texts, TEXTS);
         status = tokenizer_train(w->io, w->dir, (const char *const *)texts, TEXTS, vocab, SPECIALS,
                                  3, err);

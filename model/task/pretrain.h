@@ -8,7 +8,8 @@
  * new tier: what it has to learn later it has met in no stage source     the student fine-tuned
  * hard on the source domain alone, which buries the rest
  *
- * Every stage resumes from its checkpoint. Deterministic for a seed and a number of threads. */
+ * Every stage resumes from its checkpoint. Deterministic for a seed, whatever the
+ * number of threads. */
 #ifndef CDCCA_PRETRAIN_H
 #define CDCCA_PRETRAIN_H
 

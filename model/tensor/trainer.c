@@ -10,13 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { SUM_ITEMS = 16 };
+
 enum status trainer_init(struct trainer *t, struct pool *pool, struct param **params, int count,
-                         struct adamw opt, size_t arena_bytes, struct err *err)
+                         struct adamw opt, int shards, size_t arena_bytes, struct err *err)
 {
     memset(t, 0, sizeof(*t));
     TRY(blas_load(err));
     t->pool = pool;
-    t->shards = pool_threads(pool) < TRAINER_SHARDS ? pool_threads(pool) : TRAINER_SHARDS;
+    t->shards = shards;
     t->params = params;
     t->count = count;
     t->values = optim_assign(params, count);
@@ -64,6 +66,20 @@ static void step_shard(void *ctx, int shard, int worker)
     job->loss[shard] = tape->status == STATUS_OK && loss.data ? loss.data[0] : NAN;
 }
 
+/* Adds the shards' gradients into the first, one range of them. */
+static void sum_range(void *ctx, int item, int worker)
+{
+    (void)worker;
+    struct trainer *t = ctx;
+    size_t from = t->values * (size_t)item / SUM_ITEMS,
+           to = t->values * (size_t)(item + 1) / SUM_ITEMS;
+    for (int s = 1; s < t->shards; s++) {
+        const float *shard = t->grads + (size_t)s * t->values;
+        for (size_t i = from; i < to; i++)
+            t->grads[i] += shard[i];
+    }
+}
+
 static enum status step_collect(struct trainer *t, const struct step_job *job, float *loss,
                                 struct err *err)
 {
@@ -74,9 +90,7 @@ static enum status step_collect(struct trainer *t, const struct step_job *job, f
     }
     if (!isfinite(*loss))
         return err_set(err, STATUS_MALFORMED, "the loss is not finite: training has diverged");
-    for (int s = 1; s < t->shards; s++)
-        for (size_t i = 0; i < t->values; i++)
-            t->grads[i] += t->grads[(size_t)s * t->values + i];
+    pool_run(t->pool, SUM_ITEMS, sum_range, t);
     return STATUS_OK;
 }
 

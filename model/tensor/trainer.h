@@ -29,7 +29,7 @@ typedef struct tensor (*trainer_loss)(void *ctx, struct tape *tape, int shard, i
 /* params: what is trained (grad_at is assigned here; all others must be frozen). arena_bytes: cap
  * of each shard's arena. */
 enum status trainer_init(struct trainer *t, struct pool *pool, struct param **params, int count,
-                         struct adamw opt, size_t arena_bytes, struct err *err);
+                         struct adamw opt, int shards, size_t arena_bytes, struct err *err);
 void trainer_deinit(struct trainer *t);
 /* Forward, backward, clip (clip <= 0: none) and one optimiser step. *loss: the summed loss. A loss
  * that is not finite is an error (STATUS_MALFORMED) and changes nothing. */

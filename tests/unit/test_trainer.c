@@ -62,7 +62,7 @@ static float problem_train(struct problem *p, int threads, int steps)
     struct err err = {0};
     float loss = 0;
     assert_int_equal(pool_create(threads, &pool, &err), STATUS_OK);
-    assert_int_equal(trainer_init(&t, pool, p->list, 2, OPT, 1 << 20, &err), STATUS_OK);
+    assert_int_equal(trainer_init(&t, pool, p->list, 2, OPT, threads, 1 << 20, &err), STATUS_OK);
     for (int i = 0; i < steps; i++)
         assert_int_equal(trainer_step(&t, problem_loss, p, 1, .05f, 1.f, &loss, &err), STATUS_OK);
     trainer_deinit(&t);
@@ -101,7 +101,7 @@ static void test_checkpoint_continues_bit_for_bit(void **state)
     struct err err = {0};
     float loss;
     problem_init(&p);
-    assert_int_equal(trainer_init(&t, NULL, p.list, 2, OPT, 1 << 20, &err), STATUS_OK);
+    assert_int_equal(trainer_init(&t, NULL, p.list, 2, OPT, 1, 1 << 20, &err), STATUS_OK);
     for (int i = 0; i < 5; i++)
         assert_int_equal(trainer_step(&t, problem_loss, &p, 1, .05f, 1.f, &loss, &err), 0);
     assert_int_equal(trainer_save(io_posix(), &t, path, &err), STATUS_OK);
@@ -109,7 +109,7 @@ static void test_checkpoint_continues_bit_for_bit(void **state)
         assert_int_equal(trainer_step(&t, problem_loss, &p, 1, .05f, 1.f, &loss, &err), 0);
     trainer_deinit(&t);
     problem_init(&q);
-    assert_int_equal(trainer_init(&t, NULL, q.list, 2, OPT, 1 << 20, &err), STATUS_OK);
+    assert_int_equal(trainer_init(&t, NULL, q.list, 2, OPT, 1, 1 << 20, &err), STATUS_OK);
     assert_int_equal(trainer_load(io_posix(), &t, path, &err), STATUS_OK);
     assert_int_equal(t.opt.step, 5);
     for (int i = 0; i < 5; i++)
@@ -130,7 +130,7 @@ static void test_divergence_changes_nothing(void **state)
     problem_init(&p);
     before = p;
     p.poison = true;
-    assert_int_equal(trainer_init(&t, NULL, p.list, 2, OPT, 1 << 20, &err), STATUS_OK);
+    assert_int_equal(trainer_init(&t, NULL, p.list, 2, OPT, 1, 1 << 20, &err), STATUS_OK);
     assert_int_equal(trainer_step(&t, problem_loss, &p, 1, .05f, 1.f, &loss, &err),
                      STATUS_MALFORMED);
     assert_non_null(strstr(err.text, "diverged"));
@@ -146,7 +146,7 @@ static void test_full_arena_is_an_error(void **state)
     struct err err = {0};
     float loss;
     problem_init(&p);
-    assert_int_equal(trainer_init(&t, NULL, p.list, 2, OPT, 256, &err), STATUS_OK);
+    assert_int_equal(trainer_init(&t, NULL, p.list, 2, OPT, 1, 256, &err), STATUS_OK);
     assert_int_equal(trainer_step(&t, problem_loss, &p, 1, .05f, 1.f, &loss, &err),
                      STATUS_NO_MEMORY);
     trainer_deinit(&t);
