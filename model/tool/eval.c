@@ -44,8 +44,11 @@ static json *score_json(const struct score *s)
     return value;
 }
 
+/* A group without samples has no field. */
 static bool score_set(json *object, const char *key, const struct score *s)
 {
+    if (s->count == 0)
+        return true;
     json *value = score_json(s);
     return value && json_set_take(object, key, value);
 }
@@ -58,8 +61,7 @@ static bool evaluation_json(const struct eval *e, const struct evaluation *v, js
                  json_set_number(out, "entropy", v->entropy) &&
                  json_set_number(out, "seconds", v->seconds);
     for (int k = 0; whole && k < KINDS; k++)
-        if (v->kind[k].count)
-            whole = score_set(out, world_kind_name((enum world_kind)k), &v->kind[k]);
+        whole = score_set(out, world_kind_name((enum world_kind)k), &v->kind[k]);
     return whole && (!e->trainable || json_set_int(out, "version", e->version));
 }
 
@@ -131,10 +133,10 @@ enum status eval_run(int argc, char **argv, struct err *err)
         {"trainable", OPTION_STRING, &e.trainable, 0, 0, "FILE",
          "the trainable set it has come to"},
         {"data", OPTION_STRING, &e.data, 0, 0, "SOURCE",
-         "world:NAME, world:NAME/KIND or a directory (world:target)"},
-        {"count", OPTION_INT, &e.count, 1, 1e6, "N", "questions (1000)"},
-        {"seed", OPTION_INT, &e.seed, 0, 1e15, "S", "of the world (1)"},
-        {"threads", OPTION_INT, &e.threads, 0, 64, "T", "0: one per core (0)"},
+         "world:NAME, world:NAME/KIND or a directory"},
+        {"count", OPTION_INT, &e.count, 1, 1e6, "N", "questions"},
+        {"seed", OPTION_INT, &e.seed, 0, 1e15, "S", "of the world"},
+        {"threads", OPTION_INT, &e.threads, 0, 64, "T", "0: one per core"},
         {"json", OPTION_FLAG, &e.json, 0, 0, NULL, "print JSON, no progress"},
         {0}};
     const struct options options = {

@@ -7,6 +7,8 @@
 #include "api/wire/json.h"
 #include "api/wire/options.h"
 #include "model/task/stream.h"
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -43,6 +45,25 @@ static enum status line_write(const struct sample *sample, const char *image, st
     return status == STATUS_OK ? STATUS_OK : err_set(err, status, "no memory for questions.jsonl");
 }
 
+/* Plainly: what can be made again need not be synced to the disk one file at a time. */
+static enum status file_write(const char *path, const struct buf *bytes, struct err *err)
+{
+    struct io *io = io_posix();
+    int fd = io->open(io, path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    if (fd < 0)
+        return io_error(err, "create", path, errno);
+    for (size_t at = 0; at < bytes->len;) {
+        ssize_t n = io->write(io, fd, bytes->data + at, bytes->len - at);
+        if (n < 0 && errno != EINTR) {
+            enum status status = io_error(err, "write", path, errno);
+            io->close(io, fd);
+            return status;
+        }
+        at += n > 0 ? (size_t)n : 0;
+    }
+    return io->close(io, fd) == 0 ? STATUS_OK : io_error(err, "close", path, errno);
+}
+
 static enum status picture_write(struct generate *g, const struct sample *sample, const char *image,
                                  struct err *err)
 {
@@ -51,7 +72,7 @@ static enum status picture_write(struct generate *g, const struct sample *sample
     TRY(io_join(path, sizeof path, g->out, image, err));
     enum status status = image_encode_png(sample->pixels, WORLD_SIZE, WORLD_SIZE, &png, err);
     if (status == STATUS_OK)
-        status = io_write_file(io_posix(), path, png.data, png.len, err);
+        status = file_write(path, &png, err);
     g->image_bytes += png.len;
     buf_free(&png);
     return status;
@@ -109,9 +130,9 @@ enum status generate_run(int argc, char **argv, struct err *err)
     struct generate g = {.count = 100, .seed = 1};
     int positional = 0;
     const struct option table[] = {
-        {"count", OPTION_INT, &g.count, 1, 1e6, "N", "images to write (100)"},
+        {"count", OPTION_INT, &g.count, 1, 1e6, "N", "images to write"},
         {"out", OPTION_STRING, &g.out, 0, 0, "DIR", "the directory to write, made if missing"},
-        {"seed", OPTION_INT, &g.seed, 0, 1e15, "S", "of the world (1)"},
+        {"seed", OPTION_INT, &g.seed, 0, 1e15, "S", "of the world"},
         {"json", OPTION_FLAG, &g.json, 0, 0, NULL, "print the summary as JSON, no progress"},
         {0}};
     const struct options options = {"cdcca-model generate-world",
