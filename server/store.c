@@ -291,7 +291,7 @@ static enum status blob_write(struct store *store, const char *sha256, const voi
 static enum status key_check(struct store *store, const struct upload *upload, struct err *err)
 {
     sqlite3_stmt *statement;
-    int64_t other;
+    int64_t other = 0;
     TRY(db_prepare(store->writer, &statement, err,
                    "SELECT id FROM uploads WHERE device=? AND key=? AND sha256<>?", "sss",
                    upload->device, upload->key, upload->sha256));

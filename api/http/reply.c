@@ -32,8 +32,8 @@ void http_reply_header(struct http_request *request, const char *name, const cha
     if (i == HTTP_HEADERS)
         return;
     struct http_header *header = &response->header[i];
-    snprintf(header->name, sizeof header->name, "%s", name);
-    snprintf(header->value, sizeof header->value, "%s", value);
+    snprintf(header->name, sizeof header->name, "%.31s", name);
+    snprintf(header->value, sizeof header->value, "%.*s", HTTP_VALUE - 1, value);
     response->headers += i == response->headers;
 }
 

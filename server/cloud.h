@@ -1,0 +1,19 @@
+/* What the routes share: one of each. Everything in it is safe to use from any request thread; it
+ * does not change between the start of HTTP and its end. */
+#ifndef CDCCA_CLOUD_H
+#define CDCCA_CLOUD_H
+
+#include "server/learner.h"
+#include "server/rounds.h"
+#include "server/store.h"
+#include "server/writer.h"
+
+struct cloud {
+    struct io *io;
+    struct store *store;
+    struct writer *writer;
+    struct learner *learner; /* routes look at its facts alone */
+    struct rounds *rounds;
+};
+
+#endif
