@@ -12,27 +12,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    BATCH = 64,
-    SHARDS = 4,
-    WARMUP = 200,
-    VISION_WARMUP = 60,
-    CHECKPOINT_EVERY = 500,
-    PATH_BYTES = 1024
-};
+enum { BATCH = 64, WARMUP = 200, VISION_WARMUP = 60, CHECKPOINT_EVERY = 500, PATH_BYTES = 1024 };
 
 struct stage {
     const char *name, *domain;
     int steps;
     float lr, floor;
     int caption_every; /* one step in so many asks for captions, half a batch; 0: never */
+    int shards;        /* fixed, so that the result does not depend on the threads */
 };
 
-static const struct stage VISION = {"vision", "all", 3000, 2e-3f, .03f, 0};
-static const struct stage BASE = {"base", "known", 4500, 1e-3f, .1f, 6};
-static const struct stage TEACHER = {"teacher", "all", 5000, 7e-4f, .03f, 6};
-static const struct stage STUDENT = {"student", "known", 1600, 1e-3f, .03f, 6};
-static const struct stage SOURCE = {"source", "source", 900, 1.2e-3f, .03f, 8};
+static const struct stage VISION = {"vision", "all", 3000, 2e-3f, .03f, 0, 2};
+static const struct stage BASE = {"base", "known", 4500, 1e-3f, .1f, 6, 4};
+static const struct stage TEACHER = {"teacher", "all", 5000, 7e-4f, .03f, 6, 4};
+static const struct stage STUDENT = {"student", "known", 1600, 1e-3f, .03f, 6, 4};
+static const struct stage SOURCE = {"source", "source", 900, 1.2e-3f, .03f, 8, 4};
 
 struct work {
     struct io *io;
@@ -211,8 +205,8 @@ static enum status stage_train(struct work *w, struct param **list, int count,
     struct adamw opt = {.beta1 = .9f, .beta2 = .98f, .eps = 1e-8f, .weight_decay = .05f};
     char checkpoint[PATH_BYTES];
     checkpoint_path(w, plan->stage->name, checkpoint);
-    enum status status =
-        trainer_init(&trainer, w->pool, list, count, opt, SHARDS, (size_t)2 << 30, err);
+    enum status status = trainer_init(&trainer, w->pool, list, count, opt, plan->stage->shards,
+                                      (size_t)2 << 30, err);
     if (status == STATUS_OK && io_exists(checkpoint))
         status = trainer_load(w->io, &trainer, checkpoint, err);
     if (status == STATUS_OK)
