@@ -23,9 +23,9 @@ struct stage {
 };
 
 static const struct stage VISION = {"vision", "all", 3000, 2e-3f, .03f, 0, 2};
-static const struct stage BASE = {"base", "known", 4500, 1e-3f, .1f, 6, 4};
+static const struct stage BASE = {"base", "known", 3600, 1e-3f, .1f, 6, 4};
 static const struct stage TEACHER = {"teacher", "all", 5000, 7e-4f, .03f, 6, 4};
-static const struct stage STUDENT = {"student", "known", 1600, 1e-3f, .03f, 6, 4};
+static const struct stage STUDENT = {"student", "known", 1800, 1e-3f, .03f, 6, 4};
 static const struct stage SOURCE = {"source", "source", 900, 1.2e-3f, .03f, 8, 4};
 
 struct work {
@@ -541,12 +541,13 @@ static enum status pair_train(struct work *w, struct mllm *teacher, struct mllm 
 {
     TRY(vision_train(w, teacher, err));
     TRY(language_train(w, teacher, &BASE, err));
+    TRY(model_write(w, teacher, "teacher", err)); /* something to try while the rest trains */
     student_init(student, teacher, w->options->seed + 2);
-    TRY(language_train(w, teacher, &TEACHER, err));
-    TRY(model_write(w, teacher, "teacher", err));
     TRY(language_train(w, student, &STUDENT, err));
     TRY(language_train(w, student, &SOURCE, err));
-    return model_write(w, student, "student", err);
+    TRY(model_write(w, student, "student", err));
+    TRY(language_train(w, teacher, &TEACHER, err));
+    return model_write(w, teacher, "teacher", err);
 }
 
 enum status pretrain_run(struct io *io, struct pool *pool, const struct pretrain_options *options,
