@@ -4,20 +4,59 @@
 #include <stdbool.h>
 #include <zstd.h>
 
-enum { CHUNK = 256 << 10, WINDOW_LOG_MAX = 27 };
+enum { CHUNK = 256 << 10, WINDOW_LOG_MAX = 27, BLOCK_HEADER = 64 };
+
+/* Feeds one piece; a block ends with it. `to` has room for all of it. */
+static size_t piece_compress(ZSTD_CCtx *context, const void *data, size_t begin, size_t end,
+                             bool last, ZSTD_outBuffer *to)
+{
+    ZSTD_inBuffer in = {(const char *)data + begin, end - begin, 0};
+    size_t left;
+    do {
+        left = ZSTD_compressStream2(context, to, &in, last ? ZSTD_e_end : ZSTD_e_flush);
+    } while (!ZSTD_isError(left) && left > 0 && to->pos < to->size);
+    return left;
+}
+
+static enum status frame_encode(ZSTD_CCtx *context, const void *data, size_t len,
+                                const size_t *cuts, size_t count, struct buf *out)
+{
+    ZSTD_outBuffer to = {out->data + out->len, out->cap - out->len, 0};
+    size_t begin = 0;
+    ZSTD_CCtx_setPledgedSrcSize(context, len);
+    for (size_t i = 0; i <= count; i++) {
+        size_t end = i < count ? cuts[i] : len;
+        if (piece_compress(context, data, begin, end, i == count, &to) != 0)
+            return STATUS_NO_MEMORY;
+        begin = end;
+    }
+    out->len += to.pos;
+    out->data[out->len] = '\0';
+    return STATUS_OK;
+}
+
+enum status zst_compress_cut(const void *data, size_t len, const size_t *cuts, size_t count,
+                             int level, struct buf *out, struct err *err)
+{
+    size_t bound = ZSTD_compressBound(len);
+    enum status status =
+        ZSTD_isError(bound) ? STATUS_TOO_LARGE : buf_reserve(out, bound + count * BLOCK_HEADER);
+    if (status != STATUS_OK)
+        return err_set(err, status, "%zu bytes are too many to compress into %zu", len, out->max);
+    ZSTD_CCtx *context = ZSTD_createCCtx();
+    if (!context)
+        return err_set(err, STATUS_NO_MEMORY, "no memory for the zstd encoder");
+    ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level);
+    status = frame_encode(context, data, len, cuts, count, out);
+    ZSTD_freeCCtx(context);
+    if (status != STATUS_OK)
+        return err_set(err, status, "no memory to compress %zu bytes", len);
+    return STATUS_OK;
+}
 
 enum status zst_compress(const void *data, size_t len, int level, struct buf *out, struct err *err)
 {
-    size_t bound = ZSTD_compressBound(len);
-    enum status status = ZSTD_isError(bound) ? STATUS_TOO_LARGE : buf_reserve(out, bound);
-    if (status != STATUS_OK)
-        return err_set(err, status, "%zu bytes are too many to compress into %zu", len, out->max);
-    size_t size = ZSTD_compress(out->data + out->len, bound, data, len, level);
-    if (ZSTD_isError(size))
-        return err_set(err, STATUS_NO_MEMORY, "zstd: %s", ZSTD_getErrorName(size));
-    out->len += size;
-    out->data[out->len] = '\0';
-    return STATUS_OK;
+    return zst_compress_cut(data, len, NULL, 0, level, out, err);
 }
 
 static enum status room_make(struct buf *out, struct err *err)
