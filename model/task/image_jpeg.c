@@ -138,6 +138,7 @@ struct jpeg_output {
     struct jpeg_compress_struct jpeg;
     const uint8_t *rgb;
     int width, height, quality;
+    uint8_t *row;        /* (width,3): the library's interface is not const */
     unsigned char *data; /* the library's, malloc'd */
     unsigned long len;
 };
@@ -157,8 +158,9 @@ static bool jpeg_write_run(struct jpeg_output *o)
     o->jpeg.optimize_coding = TRUE; /* an honest size: no bytes wasted on default tables */
     jpeg_start_compress(&o->jpeg, TRUE);
     while (o->jpeg.next_scanline < o->jpeg.image_height) {
-        const uint8_t *from = o->rgb + (size_t)o->jpeg.next_scanline * (size_t)o->width * 3;
-        JSAMPROW row = (JSAMPROW)(uintptr_t)from; /* the library's interface is not const */
+        JSAMPROW row = o->row;
+        size_t stride = (size_t)o->width * 3;
+        memcpy(row, o->rgb + o->jpeg.next_scanline * stride, stride);
         jpeg_write_scanlines(&o->jpeg, &row, 1);
     }
     jpeg_finish_compress(&o->jpeg);
@@ -170,6 +172,9 @@ enum status image_encode_jpeg(const uint8_t *rgb, int width, int height, int qua
 {
     struct jpeg_output o = {.rgb = rgb, .width = width, .height = height, .quality = quality};
     enum status status = STATUS_OK;
+    o.row = malloc((size_t)width * 3);
+    if (!o.row)
+        return err_set(err, STATUS_NO_MEMORY, "no memory for a JPEG");
     guard_init(&o.guard);
     o.jpeg.err = &o.guard.manager;
     if (!jpeg_write_run(&o))
@@ -178,5 +183,6 @@ enum status image_encode_jpeg(const uint8_t *rgb, int width, int height, int qua
         status = err_set(err, STATUS_TOO_LARGE, "a JPEG of %lu bytes does not fit", o.len);
     jpeg_destroy_compress(&o.jpeg);
     free(o.data);
+    free(o.row);
     return status;
 }

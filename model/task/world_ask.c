@@ -73,7 +73,7 @@ static unsigned template_tier(struct asking *a, enum world_form form)
     bool exist = form == FORM_EXIST || form == FORM_EXIST_COLOR || form == FORM_EXIST_SHAPE;
     if (!a->scene->target || !(tiers & (TIER_SHIFT | TIER_NEW)))
         return TIER_SOURCE;
-    if ((tiers & TIER_NEW) && (!(tiers & TIER_SHIFT) || coin(a, exist ? .35f : .10f)))
+    if ((tiers & TIER_NEW) && (!(tiers & TIER_SHIFT) || coin(a, exist ? .50f : .10f)))
         return TIER_NEW;
     return TIER_SHIFT;
 }

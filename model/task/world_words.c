@@ -11,8 +11,8 @@ static const char *const colors[] = {"red",   "green",  "blue",       "yellow", 
                                      "pink",  "teal",   "light green"};
 static const char *const textures[] = {"solid", "striped", "dotted", "checkered", "framed"};
 
-const struct world_list world_shape_list = {shapes, 6, 9, 12, .60f, .42f};
-const struct world_list world_color_list = {colors, 6, 10, 13, .55f, .42f};
+const struct world_list world_shape_list = {shapes, 6, 9, 12, .60f, .38f};
+const struct world_list world_color_list = {colors, 6, 10, 13, .55f, .38f};
 const struct world_list world_texture_list = {textures, 3, 4, 5, .50f, .45f};
 
 const char *const world_number[5] = {"zero", "one", "two", "three", "four"};
