@@ -10,11 +10,7 @@ static void attention_turn(const struct head *h, float *turned, const float *x)
     for (int d = 0; d < h->D; d++)
         for (int t = h->Tk; t < h->Tp; t++)
             turned[d * h->Tp + t] = 0;
-    for (int t = 0; t < h->Tk; t++) {
-        const float *row = x + (ptrdiff_t)t * h->kv_stride;
-        for (int d = 0; d < h->D; d++)
-            turned[d * h->Tp + t] = row[d];
-    }
+    turn(turned, h->Tp, x, h->kv_stride, h->D, h->Tk, 1);
 }
 
 /* One row of scores to probabilities, 0 for keys that are masked; a row without keys is all 0. */

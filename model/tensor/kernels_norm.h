@@ -6,17 +6,17 @@
 /* Sum of (x - mean)^2: one pass over a row that is in cache by then. */
 static inline float norm_deviation(const float *x, float mean, int C)
 {
-    v16 acc = {0}, a;
+    vec acc = {0}, a;
     float lane[LANES], tail = 0;
     int i = 0;
     for (; i + LANES <= C; i += LANES) {
-        V16_LOAD(a, x + i);
+        VEC_LOAD(a, x + i);
         a -= mean;
         acc += a * a;
     }
     for (; i < C; i++)
         tail += (x[i] - mean) * (x[i] - mean);
-    V16_STORE(lane, acc);
+    VEC_STORE(lane, acc);
     return lanes_sum(lane) + tail;
 }
 
@@ -40,13 +40,13 @@ static void kernel_layernorm(float *y, float *mean, float *rstd, const float *x,
 static inline void norm_means(const float *dy, const float *x, const float *w, float m, float s,
                               int C, float *mean_g, float *mean_gx)
 {
-    v16 acc = {0}, accx = {0}, a, b, c;
+    vec acc = {0}, accx = {0}, a, b, c;
     float lane[LANES], tail = 0, tailx = 0;
     int i = 0;
     for (; i + LANES <= C; i += LANES) {
-        V16_LOAD(a, dy + i);
-        V16_LOAD(b, w + i);
-        V16_LOAD(c, x + i);
+        VEC_LOAD(a, dy + i);
+        VEC_LOAD(b, w + i);
+        VEC_LOAD(c, x + i);
         a *= b;
         acc += a;
         accx += a * (c - m);
@@ -55,9 +55,9 @@ static inline void norm_means(const float *dy, const float *x, const float *w, f
         tail += dy[i] * w[i];
         tailx += dy[i] * w[i] * (x[i] - m);
     }
-    V16_STORE(lane, acc);
+    VEC_STORE(lane, acc);
     *mean_g = (lanes_sum(lane) + tail) / (float)C;
-    V16_STORE(lane, accx);
+    VEC_STORE(lane, accx);
     *mean_gx = (lanes_sum(lane) + tailx) * s / (float)C;
 }
 

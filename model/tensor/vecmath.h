@@ -11,13 +11,19 @@
 #include <stdint.h>
 #include <string.h>
 
-/* 16 lanes whatever the machine has: lowered to 1 AVX-512, 2 AVX2 or 4 SSE / NEON registers. Never
- * an argument or a result, so that no calling convention depends on it. */
-typedef float v16 __attribute__((vector_size(64)));
+/* A register's worth of floats. Never an argument or a result, so that no calling convention
+ * depends on it. */
+#if defined(__AVX512F__)
 enum { LANES = 16 };
+#elif defined(__AVX2__)
+enum { LANES = 8 };
+#else
+enum { LANES = 4 };
+#endif
+typedef float vec __attribute__((vector_size(4 * LANES)));
 
-#define V16_LOAD(v, p) memcpy(&(v), (p), sizeof(v16))
-#define V16_STORE(p, v) memcpy((p), &(v), sizeof(v16))
+#define VEC_LOAD(v, p) memcpy(&(v), (p), sizeof(vec))
+#define VEC_STORE(p, v) memcpy((p), &(v), sizeof(vec))
 
 /* e^x = 2^n e^r, n = round(x / ln 2): a polynomial (Cephes) for e^r, n put into the exponent.
  * Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits. */
@@ -66,52 +72,52 @@ static inline float vec_normal_cdf(float x, float *density)
     return x < 0 ? tail : 1.0f - tail;
 }
 
-static inline float lanes_sum(const float *lane)
+/* Adds the halves of lane (LANES) until one is left. */
+static inline float lanes_sum(float *lane)
 {
-    float half[8];
-    for (int i = 0; i < 8; i++)
-        half[i] = lane[i] + lane[i + 8];
-    return ((half[0] + half[4]) + (half[1] + half[5])) +
-           ((half[2] + half[6]) + (half[3] + half[7]));
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++)
+            lane[i] += lane[i + half];
+    return lane[0];
 }
 
 static inline float vec_sum(const float *x, int n)
 {
-    v16 acc = {0}, a;
+    vec acc = {0}, a;
     float lane[LANES], tail = 0;
     int i = 0;
     for (; i + LANES <= n; i += LANES) {
-        V16_LOAD(a, x + i);
+        VEC_LOAD(a, x + i);
         acc += a;
     }
     for (; i < n; i++)
         tail += x[i];
-    V16_STORE(lane, acc);
+    VEC_STORE(lane, acc);
     return lanes_sum(lane) + tail;
 }
 
 static inline float vec_dot(const float *x, const float *y, int n)
 {
-    v16 acc = {0}, more = {0}, a, b;
+    vec acc = {0}, more = {0}, a, b;
     float lane[LANES], tail = 0;
     int i = 0;
     for (; i + 2 * LANES <= n; i += 2 * LANES) {
-        V16_LOAD(a, x + i);
-        V16_LOAD(b, y + i);
+        VEC_LOAD(a, x + i);
+        VEC_LOAD(b, y + i);
         acc += a * b;
-        V16_LOAD(a, x + i + LANES);
-        V16_LOAD(b, y + i + LANES);
+        VEC_LOAD(a, x + i + LANES);
+        VEC_LOAD(b, y + i + LANES);
         more += a * b;
     }
     for (; i + LANES <= n; i += LANES) {
-        V16_LOAD(a, x + i);
-        V16_LOAD(b, y + i);
+        VEC_LOAD(a, x + i);
+        VEC_LOAD(b, y + i);
         acc += a * b;
     }
     for (; i < n; i++)
         tail += x[i] * y[i];
     acc += more;
-    V16_STORE(lane, acc);
+    VEC_STORE(lane, acc);
     return lanes_sum(lane) + tail;
 }
 
