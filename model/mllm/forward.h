@@ -22,11 +22,13 @@ void kv_cache_select(struct kv_cache *to, const struct kv_cache *from, const int
 struct tensor mllm_embed(struct tape *tape, const struct mllm *m, const struct mllm_batch *b,
                          struct mllm_taps *taps);
 
-/* x (B,T,C) -> hidden after the final norm. key_mask (B,T) or NULL, only without a cache.
+/* x (B,T,C) -> hidden after the final norm: (B,T,C), or (n,C) for the n rows of x seen as (B*T,C)
+ * when rows is not NULL. key_mask (B,T) or NULL, only without a cache.
  * With a cache, x continues it at cache->length and is added to it; T > 1 on a cache that is not
  * empty must fill it to its cap (so that one causal mask serves). */
 struct tensor llama_forward(struct tape *tape, const struct mllm *m, struct tensor x,
-                            const uint8_t *key_mask, struct kv_cache *cache);
+                            const uint8_t *key_mask, struct kv_cache *cache, const int32_t *rows,
+                            int n);
 
 /* x + up(gelu(down(x))), or x itself without adapter. */
 struct tensor adapter_apply(struct tape *tape, struct tensor x, const struct adapter *adapter);

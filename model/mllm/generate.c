@@ -22,16 +22,13 @@ static float log_probability(const float *logits, int V, int32_t id)
     return logits[id] - log_normaliser(logits, V);
 }
 
-/* Logits of the last of T positions of each of B rows. */
-static struct tensor last_logits(struct decoder *d, struct tensor hidden)
+/* Rows of the last of T positions of each of B prompts. */
+static int32_t *last_rows(struct tape *tape, int B, int T)
 {
-    if (d->tape->status != STATUS_OK)
-        return (struct tensor){0};
-    int B = hidden.dim[0], T = hidden.dim[1];
-    int32_t *rows = tape_alloc(d->tape, (size_t)B * sizeof *rows);
+    int32_t *rows = tape_alloc(tape, (size_t)B * sizeof *rows);
     for (int i = 0; rows && i < B; i++)
         rows[i] = i * T + T - 1;
-    return mllm_logits(d->tape, d->m, hidden, rows, B);
+    return rows;
 }
 
 enum status decoder_start(struct decoder *d, struct tape *tape, const struct mllm *m,
@@ -43,10 +40,11 @@ enum status decoder_start(struct decoder *d, struct tape *tape, const struct mll
         return err_set(err, STATUS_TOO_LARGE, "%d positions and %d new tokens; the model has %d",
                        length, max_new, m->config.text.positions);
     d->cache = kv_cache_new(tape, m, batch->B, length + max_new);
+    int32_t *rows = last_rows(tape, batch->B, length);
     size_t mark = tape->arena->used;
     struct tensor x = mllm_embed(tape, m, batch, NULL);
-    struct tensor hidden = llama_forward(tape, m, x, NULL, &d->cache);
-    d->logits = layer_keep(tape, mark, last_logits(d, hidden)).data;
+    struct tensor hidden = llama_forward(tape, m, x, NULL, &d->cache, rows, batch->B);
+    d->logits = layer_keep(tape, mark, mllm_logits(tape, m, hidden, NULL, 0)).data;
     return tape_check(tape, err);
 }
 
@@ -79,7 +77,7 @@ static struct tensor scoring_logits(struct scoring *s)
     for (int r = 0; r < s->n; r++)
         prompt[r] = s->rows[r].prompt;
     kv_cache_select(&cache, &d->cache, prompt);
-    struct tensor hidden = llama_forward(d->tape, d->m, scoring_embed(s), NULL, &cache);
+    struct tensor hidden = llama_forward(d->tape, d->m, scoring_embed(s), NULL, &cache, NULL, 0);
     return mllm_logits(d->tape, d->m, hidden, NULL, 0);
 }
 
@@ -204,7 +202,7 @@ enum status decoder_greedy(struct decoder *d, int max_new, struct generated *out
     draw_all(&g, d->logits);
     for (int step = 1; step < max_new && g.live > 0; step++) {
         struct tensor x = op_embedding(d->tape, d->m->llama.embed, g.token, g.live, 1);
-        struct tensor hidden = llama_forward(d->tape, d->m, x, NULL, &d->cache);
+        struct tensor hidden = llama_forward(d->tape, d->m, x, NULL, &d->cache, NULL, 0);
         struct tensor logits = mllm_logits(d->tape, d->m, hidden, NULL, 0);
         TRY(tape_check(d->tape, err));
         draw_all(&g, logits.data);

@@ -67,7 +67,9 @@ struct llama {
     const struct mllm *m;
     const uint8_t *key_mask;
     struct kv_cache *cache;
-    int *key_count; /* one token on a cache: positions in use, per row */
+    int *key_count;      /* one token on a cache: positions in use, per row */
+    const int32_t *rows; /* the only rows wanted of the last layer; NULL: all */
+    int row_count;
 };
 
 static struct tensor cached_attention(struct llama *f, int layer, struct tensor q, struct tensor k,
@@ -88,6 +90,7 @@ static struct tensor cached_attention(struct llama *f, int layer, struct tensor 
     return op_attention(f->tape, q, k, v, &how);
 }
 
+/* The heads' outputs, before they are mixed by o */
 static struct tensor llama_attention(struct llama *f, int i, struct tensor x)
 {
     const struct mllm_config *c = &f->m->config;
@@ -102,22 +105,27 @@ static struct tensor llama_attention(struct llama *f, int i, struct tensor x)
     struct tensor v = op_linear(f->tape, x, &l->v);
     q = op_rope(f->tape, q, c->text.heads, c->text.theta, first);
     k = op_rope(f->tape, k, c->text.kv_heads, c->text.theta, first);
-    struct tensor out =
-        f->cache ? cached_attention(f, i, q, k, v, how) : op_attention(f->tape, q, k, v, &how);
-    return op_linear(f->tape, out, &l->o);
+    return f->cache ? cached_attention(f, i, q, k, v, how) : op_attention(f->tape, q, k, v, &how);
+}
+
+static struct tensor llama_ffn(struct llama *f, const struct llama_layer *l, struct tensor x)
+{
+    struct tensor gate = op_linear(f->tape, x, &l->gate);
+    struct tensor up = op_linear(f->tape, x, &l->up);
+    return op_linear(f->tape, op_swiglu(f->tape, gate, up), &l->down);
 }
 
 static struct tensor llama_block(struct llama *f, int i, struct tensor x)
 {
     const struct llama_layer *l = &f->m->llama.layer[i];
     float eps = f->m->config.text.eps;
-    struct tensor h = op_rmsnorm(f->tape, x, l->attn_norm, eps);
-    x = op_add(f->tape, x, llama_attention(f, i, h));
-    h = op_rmsnorm(f->tape, x, l->ffn_norm, eps);
-    struct tensor gate = op_linear(f->tape, h, &l->gate);
-    struct tensor up = op_linear(f->tape, h, &l->up);
-    h = op_linear(f->tape, op_swiglu(f->tape, gate, up), &l->down);
-    return op_add(f->tape, x, h);
+    struct tensor h = llama_attention(f, i, op_rmsnorm(f->tape, x, l->attn_norm, eps));
+    if (f->rows && i == f->m->config.text.layers - 1) {
+        h = op_rows(f->tape, h, f->rows, f->row_count);
+        x = op_rows(f->tape, x, f->rows, f->row_count);
+    }
+    x = op_add(f->tape, x, op_linear(f->tape, h, &l->o));
+    return op_add(f->tape, x, llama_ffn(f, l, op_rmsnorm(f->tape, x, l->ffn_norm, eps)));
 }
 
 /* False (and a sticky error) when x does not fit the cache. */
@@ -139,15 +147,18 @@ static bool cache_accepts(struct llama *f, struct tensor x)
 }
 
 struct tensor llama_forward(struct tape *tape, const struct mllm *m, struct tensor x,
-                            const uint8_t *key_mask, struct kv_cache *cache)
+                            const uint8_t *key_mask, struct kv_cache *cache, const int32_t *rows,
+                            int n)
 {
-    struct llama f = {.tape = tape, .m = m, .key_mask = key_mask, .cache = cache};
+    struct llama f = {.tape = tape, .m = m, .key_mask = key_mask, .cache = cache, .rows = rows};
+    f.row_count = n;
     if (tape->status != STATUS_OK || (cache && !cache_accepts(&f, x)))
         return (struct tensor){0};
     size_t mark = tape->arena->used;
+    int T = x.dim[1];
     for (int i = 0; i < m->config.text.layers; i++)
         x = layer_keep(tape, mark, llama_block(&f, i, x));
     if (cache && tape->status == STATUS_OK)
-        cache->length += x.dim[1];
+        cache->length += T;
     return op_rmsnorm(tape, x, m->llama.norm, m->config.text.eps);
 }

@@ -54,7 +54,7 @@ struct tensor mllm_forward(struct tape *tape, const struct mllm *m, const struct
                            struct mllm_taps *taps)
 {
     const uint8_t *mask = key_mask(tape, m, b);
-    return llama_forward(tape, m, mllm_embed(tape, m, b, taps), mask, NULL);
+    return llama_forward(tape, m, mllm_embed(tape, m, b, taps), mask, NULL, NULL, 0);
 }
 
 struct tensor mllm_logits(struct tape *tape, const struct mllm *m, struct tensor hidden,
@@ -67,4 +67,12 @@ struct tensor mllm_logits(struct tape *tape, const struct mllm *m, struct tensor
     else
         hidden = tensor_reshape(hidden, 2, (int[]){tensor_rows(hidden), tensor_cols(hidden)});
     return op_linear(tape, hidden, &m->llama.head);
+}
+
+struct tensor mllm_row_logits(struct tape *tape, const struct mllm *m, const struct mllm_batch *b,
+                              struct mllm_taps *taps, const int32_t *rows, int n)
+{
+    const uint8_t *mask = key_mask(tape, m, b);
+    struct tensor x = mllm_embed(tape, m, b, taps);
+    return op_linear(tape, llama_forward(tape, m, x, mask, NULL, rows, n), &m->llama.head);
 }

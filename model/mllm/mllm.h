@@ -130,6 +130,11 @@ struct tensor mllm_forward(struct tape *tape, const struct mllm *m, const struct
 struct tensor mllm_logits(struct tape *tape, const struct mllm *m, struct tensor hidden,
                           const int32_t *rows, int n);
 
+/* The same logits as mllm_logits(mllm_forward(...), rows), cheaper where few rows are wanted (the
+ * answer's): what follows the last layer's attention is computed for those rows alone. */
+struct tensor mllm_row_logits(struct tape *tape, const struct mllm *m, const struct mllm_batch *b,
+                              struct mllm_taps *taps, const int32_t *rows, int n);
+
 /* Resized image -> pixels: uint8 RGB (S,S,3) to f32 (3,S,S) with CLIP mean and deviation. */
 void mllm_pixels(const uint8_t *rgb, int size, float *out);
 

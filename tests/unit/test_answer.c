@@ -2,6 +2,7 @@
  * option scores equal those of the full forward pass; whatever the lengths and the pool. */
 // links: mllm
 #include "model/mllm/answer.h"
+#include "model/tensor/optim.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -232,6 +233,46 @@ static void option_scores_equal_full_forward(void **state)
     arena_deinit(&f.arena);
 }
 
+/* Logits and gradients of a few rows, with the last layer computed in full or for them alone. */
+static void logits_of_rows_equal_those_of_all(void **state)
+{
+    enum { TEXT = 6, ROWS = 3 };
+    static const int32_t text[2 * TEXT] = {1, 9, 33, 70, 12, 2, 1, 8, 7, 90, 41, 2};
+    static const int32_t rows[ROWS] = {8, 13, 19}, labels[ROWS] = {12, 90, 2};
+    struct full f;
+    float *grads[2] = {NULL, NULL}, loss[2];
+    struct param **params = calloc((size_t)model->param_count, sizeof *params);
+    (void)state;
+    assert_true(arena_init(&f.arena, 64 << 20));
+    for (int i = 0; i < model->param_count; i++)
+        params[i] = &model->params[i];
+    size_t values = optim_assign(params, model->param_count);
+    for (int way = 0; way < 2; way++) {
+        grads[way] = calloc(values, sizeof *grads[way]);
+        tape_begin(&f.tape, &f.arena, true, grads[way]);
+        struct mllm_batch batch = {
+            .B = 2, .question_T = 4, .question = text, .text_T = TEXT, .text = text};
+        batch.visual = tensor_view(visual, 3, (int[]){2, L, 16});
+        struct tensor logits =
+            way ? mllm_row_logits(&f.tape, model, &batch, NULL, rows, ROWS)
+                : mllm_logits(&f.tape, model, mllm_forward(&f.tape, model, &batch, NULL), rows,
+                              ROWS);
+        struct tensor l = op_cross_entropy(&f.tape, logits, labels);
+        tape_backward(&f.tape, l, false);
+        assert_int_equal(f.tape.status, STATUS_OK);
+        loss[way] = l.data[0];
+    }
+    assert_float_equal(loss[0], loss[1], 1e-5F);
+    for (size_t i = 0; i < values; i++)
+        assert_float_equal(grads[0][i], grads[1][i], 1e-3F * (1 + fabsf(grads[0][i])));
+    for (int i = 0; i < model->param_count; i++)
+        params[i]->grad_at = -1;
+    free(grads[0]);
+    free(grads[1]);
+    free(params);
+    arena_deinit(&f.arena);
+}
+
 /* ---- encoding and bad input ---- */
 
 static void encoding_does_not_depend_on_the_batch(void **state)
@@ -279,6 +320,7 @@ int main(void)
         cmocka_unit_test(the_pool_changes_nothing),
         cmocka_unit_test(the_cache_equals_full_recomputation),
         cmocka_unit_test(option_scores_equal_full_forward),
+        cmocka_unit_test(logits_of_rows_equal_those_of_all),
         cmocka_unit_test(encoding_does_not_depend_on_the_batch),
         cmocka_unit_test(bad_asks_are_errors),
     };
