@@ -204,10 +204,9 @@ static enum status cloud_get(struct cloud *cloud, const char *path, long timeout
 }
 
 static enum status cloud_post(struct cloud *cloud, const char *path, const void *body, size_t len,
-                              struct curl_slist *headers, struct err *err)
+                              struct curl_slist *headers, struct buf *answer, struct err *err)
 {
-    struct buf answer = {.max = CLOUD_ANSWER_MAX};
-    struct sink sink = {.memory = &answer};
+    struct sink sink = {.memory = answer};
     enum status status = cloud_prepare(cloud, &sink, 0, err, path);
     if (status == STATUS_OK) {
         curl_easy_setopt(cloud->curl, CURLOPT_LOW_SPEED_LIMIT, (long)CLOUD_STALL_BYTES);
@@ -216,8 +215,8 @@ static enum status cloud_post(struct cloud *cloud, const char *path, const void 
         curl_easy_setopt(cloud->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)len);
         curl_easy_setopt(cloud->curl, CURLOPT_HTTPHEADER, headers);
         status = cloud_perform(cloud, &sink, path, err);
+        curl_easy_setopt(cloud->curl, CURLOPT_HTTPHEADER, NULL);
     }
-    buf_free(&answer);
     return status;
 }
 
@@ -285,6 +284,7 @@ enum status cloud_upload(struct cloud *cloud, const void *body, size_t len, cons
 {
     char key[32 + HASH_HEX], hex[HASH_HEX];
     struct curl_slist *headers = NULL;
+    struct buf answer = {.max = CLOUD_ANSWER_MAX};
     curl_off_t uploaded = 0;
     enum status status = STATUS_NO_MEMORY;
     hash_hex(hash, hex);
@@ -294,25 +294,85 @@ enum status cloud_upload(struct cloud *cloud, const void *body, size_t len, cons
         cloud_add_header(&headers, "Content-Type: application/x-safetensors") &&
         cloud_add_header(&headers, "Content-Encoding: zstd") &&
         cloud_add_header(&headers, "Expect:")) {
-        status = cloud_post(cloud, "/tokens", body, len, headers, err);
+        status = cloud_post(cloud, "/tokens", body, len, headers, &answer, err);
         curl_easy_getinfo(cloud->curl, CURLINFO_SIZE_UPLOAD_T, &uploaded);
         *sent = (int64_t)uploaded;
     } else {
         err_set(err, status, "no memory for an upload's headers");
     }
-    curl_easy_setopt(cloud->curl, CURLOPT_HTTPHEADER, NULL);
+    curl_slist_free_all(headers);
+    buf_free(&answer);
+    return status;
+}
+
+/* ---- rounds ---- */
+
+/* What we cannot read is the peer's fault, and not for good. */
+static enum status cloud_unreadable(struct cloud *cloud, const char *path, enum status status,
+                                    struct err *err)
+{
+    if (status != STATUS_MALFORMED && status != STATUS_SHAPE && status != STATUS_TOO_LARGE &&
+        status != STATUS_UNSUPPORTED)
+        return status;
+    err_prefix(err, "%s%s", cloud->url, path);
+    if (err)
+        err->code = STATUS_PEER;
+    return STATUS_PEER;
+}
+
+/* An answer's JSON; owned by the caller. */
+static enum status cloud_json(struct cloud *cloud, const char *path, const struct buf *answer,
+                              json **out, struct err *err)
+{
+    return cloud_unreadable(cloud, path, json_parse(answer->data, answer->len, out, err), err);
+}
+
+enum status cloud_distill(struct cloud *cloud, int64_t *id, struct err *err)
+{
+    static const char path[] = "/distill";
+    struct buf answer = {.max = CLOUD_ANSWER_MAX};
+    struct curl_slist *headers = NULL;
+    json *root = NULL;
+    if (!cloud_add_header(&headers, "Content-Type: application/json"))
+        return err_set(err, STATUS_NO_MEMORY, "no memory for a request");
+    enum status status = cloud_post(cloud, path, "{}", 2, headers, &answer, err);
+    if (status == STATUS_OK)
+        status = cloud_json(cloud, path, &answer, &root, err);
+    if (status == STATUS_OK)
+        status =
+            cloud_unreadable(cloud, path, json_get_int(root, "id", 1, INT64_MAX, id, err), err);
+    json_free(root);
+    buf_free(&answer);
     curl_slist_free_all(headers);
     return status;
 }
 
-enum status cloud_distill(struct cloud *cloud, struct err *err)
+static enum status cloud_parse_state(const json *root, char state[24], bool *over, struct err *err)
 {
-    struct curl_slist *headers = NULL;
-    if (!cloud_add_header(&headers, "Content-Type: application/json"))
-        return err_set(err, STATUS_NO_MEMORY, "no memory for a request");
-    enum status status = cloud_post(cloud, "/distill", "{}", 2, headers, err);
-    curl_easy_setopt(cloud->curl, CURLOPT_HTTPHEADER, NULL);
-    curl_slist_free_all(headers);
+    static const char *const ends[] = {"released", "rejected", "cancelled", "failed"};
+    const char *text;
+    TRY(json_get_string(root, "state", 23, &text, err));
+    snprintf(state, 24, "%s", text);
+    *over = false;
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
+        *over = *over || strcmp(text, ends[i]) == 0;
+    return STATUS_OK;
+}
+
+enum status cloud_round_state(struct cloud *cloud, int64_t id, char state[24], bool *over,
+                              struct err *err)
+{
+    char path[64];
+    struct buf answer = {.max = CLOUD_ANSWER_MAX};
+    json *root = NULL;
+    snprintf(path, sizeof path, "/distill/%" PRId64, id);
+    enum status status = cloud_get(cloud, path, CLOUD_CALL_S, &answer, err);
+    if (status == STATUS_OK)
+        status = cloud_json(cloud, path, &answer, &root, err);
+    if (status == STATUS_OK)
+        status = cloud_unreadable(cloud, path, cloud_parse_state(root, state, over, err), err);
+    json_free(root);
+    buf_free(&answer);
     return status;
 }
 
@@ -352,19 +412,6 @@ static enum status cloud_find_release(const json *root, int64_t after, struct cl
     return err_set(err, STATUS_NOT_FOUND, "no release after version %" PRId64, after);
 }
 
-/* What we cannot read is the peer's fault, and not for good. */
-static enum status cloud_unreadable(struct cloud *cloud, const char *path, enum status status,
-                                    struct err *err)
-{
-    if (status != STATUS_MALFORMED && status != STATUS_SHAPE && status != STATUS_TOO_LARGE &&
-        status != STATUS_UNSUPPORTED)
-        return status;
-    err_prefix(err, "%s%s", cloud->url, path);
-    if (err)
-        err->code = STATUS_PEER;
-    return STATUS_PEER;
-}
-
 enum status cloud_next_release(struct cloud *cloud, int64_t after, int wait_s,
                                struct cloud_release *out, struct err *err)
 {
@@ -379,8 +426,7 @@ enum status cloud_next_release(struct cloud *cloud, int64_t after, int wait_s,
         status = err_set(err, STATUS_PEER, "%s%s answered 404: is this a cdcca-cloud?", cloud->url,
                          path);
     if (status == STATUS_OK)
-        status =
-            cloud_unreadable(cloud, path, json_parse(answer.data, answer.len, &root, err), err);
+        status = cloud_json(cloud, path, &answer, &root, err);
     if (status == STATUS_OK)
         status = cloud_unreadable(cloud, path, cloud_find_release(root, after, out, err), err);
     json_free(root);
@@ -397,8 +443,7 @@ enum status cloud_manifest(struct cloud *cloud, int64_t version, struct cloud_re
     snprintf(path, sizeof path, "/deltas/%" PRId64 "/manifest", version);
     enum status status = cloud_get(cloud, path, CLOUD_CALL_S, &answer, err);
     if (status == STATUS_OK)
-        status =
-            cloud_unreadable(cloud, path, json_parse(answer.data, answer.len, &root, err), err);
+        status = cloud_json(cloud, path, &answer, &root, err);
     if (status == STATUS_OK)
         status = cloud_unreadable(cloud, path, cloud_parse_release(root, out, err), err);
     json_free(root);

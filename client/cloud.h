@@ -46,7 +46,11 @@ enum status cloud_manifest(struct cloud *cloud, int64_t version, struct cloud_re
  * received: bytes of this call. The caller checks size and hash. */
 enum status cloud_fetch(struct cloud *cloud, struct io *io, const struct cloud_release *release,
                         const char *path, int64_t *received, struct err *err);
-/* POST /distill. CONFLICT: a round is running, or there is nothing new to learn from. */
-enum status cloud_distill(struct cloud *cloud, struct err *err);
+/* POST /distill: *id is the round's. CONFLICT: one is running, or there is nothing new to learn. */
+enum status cloud_distill(struct cloud *cloud, int64_t *id, struct err *err);
+/* GET /distill/ID: what became of it; "released" has a version, *over tells that there is no more
+ * to come. state: 24 bytes. */
+enum status cloud_round_state(struct cloud *cloud, int64_t id, char state[24], bool *over,
+                              struct err *err);
 
 #endif

@@ -7,6 +7,7 @@
 #include "client/stop.h"
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { ROUND_WAIT_MS = 2000 };
 
@@ -24,40 +25,69 @@ bool agent_round_is_open(struct agent *a)
     return fields.seen / a->options.segment > fields.segment;
 }
 
-/* Asks for a round. False: not asked yet, try again. CONFLICT and the like mean that one is running
- * already or that the cloud starts rounds by itself: then waiting is all there is to do. */
-static bool round_ask(struct agent *a)
+struct request { /* for a round of the cloud */
+    bool asked;
+    int64_t id;     /* 0: not ours to follow, the cloud starts rounds by itself */
+    char state[24]; /* as last seen */
+    bool over;      /* it ended without a release */
+};
+
+/* CONFLICT and the like mean that a round is running already: then waiting is all there is to do.
+ */
+static void round_ask(struct agent *a, struct request *request)
 {
     struct err err = {0};
-    enum status status = cloud_distill(a->cloud, &err);
-    switch (status) {
+    switch (cloud_distill(a->cloud, &request->id, &err)) {
     case STATUS_OK:
-        return true;
+        request->asked = true;
+        break;
     case STATUS_UNREACHABLE:
     case STATUS_TIMEOUT:
     case STATUS_BUSY:
     case STATUS_PEER:
         board_note_error(&a->board, "round", err.text);
-        return false;
+        stop_sleep_ms(ROUND_WAIT_MS);
+        break;
     default:
         log_line(LOG_INFO, "round", "%s", err.text);
-        return true;
+        request->asked = true;
+        request->id = 0;
     }
 }
 
-/* Until the version after `base` is active. */
-static bool round_wait(struct agent *a, int64_t base)
+/* A round that ended without a release will not bring a version. */
+static void round_follow(struct agent *a, struct request *request)
+{
+    bool over = false;
+    struct err err = {0};
+    if (!request->id ||
+        cloud_round_state(a->cloud, request->id, request->state, &over, &err) != STATUS_OK)
+        return;
+    request->over = over && strcmp(request->state, "released") != 0;
+    if (request->over) {
+        char text[120];
+        snprintf(text, sizeof text, "round %" PRId64 " of the cloud was %s; no new version",
+                 request->id, request->state);
+        board_note_error(&a->board, "round", text);
+    }
+}
+
+/* Until the version after `base` is active, or the cloud's round ended without one. */
+static void round_wait(struct agent *a, int64_t base)
 {
     int64_t until = clock_monotonic_ms() + a->options.lockstep_timeout_s * 1000;
-    bool asked = false;
-    bool sent = uplink_drain(a->uplink, until - clock_monotonic_ms());
-    while (sent && !stop_requested() && clock_monotonic_ms() < until) {
-        if (downlink_wait(a->downlink, base, asked ? ROUND_WAIT_MS : 0))
-            return true;
-        if (!asked && !(asked = round_ask(a)))
-            stop_sleep_ms(ROUND_WAIT_MS);
+    struct request request = {0};
+    bool done = !uplink_drain(a->uplink, until - clock_monotonic_ms());
+    while (!done && !stop_requested() && clock_monotonic_ms() < until) {
+        done = downlink_wait(a->downlink, base, request.asked ? ROUND_WAIT_MS : 0);
+        if (!done && !request.asked)
+            round_ask(a, &request);
+        else if (!done)
+            round_follow(a, &request);
+        done = done || request.over;
     }
-    return false;
+    if (!done && !stop_requested())
+        board_note_error(&a->board, "round", "no new version within the round's time; going on");
 }
 
 /* Deltas applied since the round began. */
@@ -127,11 +157,9 @@ void agent_finish_round(struct agent *a)
     int64_t flushed_ms = clock_monotonic_ms();
     round_set_waiting(a);
     board_read_fields(&a->board, &fields);
-    bool done = round_wait(a, fields.round_version);
+    round_wait(a, fields.round_version);
     if (stop_requested())
         return; /* the round stays open; a restart waits on */
-    if (!done)
-        board_note_error(&a->board, "round", "no new version within the round's time; going on");
     int64_t now = clock_monotonic_ms();
     board_read_fields(&a->board, &fields);
     if (a->options.json)
