@@ -13,7 +13,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUFFER_MAX = 8192, REPLAY_MAX = 64, WARMUP = 5, MEAN_STEPS = 8, BATCH_MAX = 256, SHARDS = 2 };
+enum {
+    BUFFER_MAX = 8192,
+    REPLAY_MAX = 64,
+    WARMUP = 5,
+    MEAN_STEPS = 8,
+    BATCH_MAX = 256,
+    SHARDS = 2
+};
 static const size_t BUFFER_BYTES_MAX = (size_t)192 << 20;
 static const size_t ARENA_CAP = (size_t)4 << 30; /* address space, per shard */
 static const float FLOOR = 0.1f, DIVERGED = 3;
@@ -233,6 +240,7 @@ struct round {
     const struct exemplar **held, **replay;
     const struct exemplar **order; /* train, shuffled, and where we are in it */
     int train_count, held_count, replay_count, order_at;
+    float loss_start; /* before the first update: what divergence is measured by */
 };
 
 /* Copies what can be used into the buffer and has the teacher label it. */
@@ -358,6 +366,8 @@ static void progress_tell(const struct round *r, const struct akd_step *step, in
 static void loss_note(struct round *r, int i, float loss)
 {
     int steps = r->options->steps, span = steps < MEAN_STEPS ? steps : MEAN_STEPS;
+    if (i == 0)
+        r->loss_start = loss;
     if (i < span)
         r->report->loss_first += loss / (float)span;
     if (i >= steps - span)
@@ -382,9 +392,9 @@ static enum status round_train(struct round *r, struct err *err)
         loss_note(r, i, loss);
         progress_tell(r, &step, i, loss);
     }
-    if (r->report->loss_last > DIVERGED * r->report->loss_first)
+    if (r->report->loss_last > DIVERGED * r->loss_start)
         return err_set(err, STATUS_REFUSED, "the loss diverged: %.3g at first, %.3g at last",
-                       (double)r->report->loss_first, (double)r->report->loss_last);
+                       (double)r->loss_start, (double)r->report->loss_last);
     return STATUS_OK;
 }
 
