@@ -163,14 +163,15 @@ static const struct slot llama_untied[] = {
 
 /* ---- walking the tables ---- */
 
+enum pass { COUNT_THEM, FILL, INITIALISE };
+
 struct builder {
     struct mllm *model;
-    bool filling;
+    enum pass pass;
     int count;
-    size_t bytes; /* counting: arena bytes for names and data */
-    uint64_t seed;
+    size_t bytes;  /* arena bytes for names and data */
+    uint64_t seed; /* of INITIALISE */
     bool failed;
-    enum init *inits; /* when initialising: one per parameter */
 };
 
 static size_t aligned(size_t bytes)
@@ -186,6 +187,15 @@ static void param_fill(struct builder *b, struct param *p, const char *name)
     b->failed |= !p->name || !p->data;
 }
 
+static void param_init(struct param *p, enum init init, uint64_t seed, int index)
+{
+    struct rng rng;
+    size_t n = param_count(p);
+    rng_init(&rng, seed, (uint64_t)index);
+    for (size_t i = 0; i < n; i++)
+        p->data[i] = init == NORMAL ? 0.02F * rng_normal(&rng) : init == ONES ? 1.0F : 0.0F;
+}
+
 static void slot_visit(struct builder *b, void *base, const struct slot *slot, const char *prefix,
                        const int *sizes)
 {
@@ -194,9 +204,9 @@ static void slot_visit(struct builder *b, void *base, const struct slot *slot, c
     snprintf(name, sizeof name, "%s%s", prefix, slot->name);
     for (; p.ndim < TENSOR_DIMS && slot->dim[p.ndim] != END; p.ndim++)
         p.dim[p.ndim] = sizes[slot->dim[p.ndim]];
-    if (b->inits)
-        b->inits[b->count] = slot->init;
-    if (b->filling) {
+    if (b->pass == INITIALISE)
+        param_init(&b->model->params[b->count], slot->init, b->seed, b->count);
+    if (b->pass == FILL) {
         struct param *stored = &b->model->params[b->count];
         param_fill(b, &p, name);
         *stored = p;
@@ -228,7 +238,7 @@ static void visit_vision(struct builder *b)
     table_visit(b, m, vision_head, "vision_model.", sizes);
     for (int i = 0; i < c->vision.layers; i++) {
         char prefix[64];
-        struct vision_layer *layer = b->filling ? &m->vision.layer[i] : NULL;
+        struct vision_layer *layer = b->pass == FILL ? &m->vision.layer[i] : NULL;
         snprintf(prefix, sizeof prefix, "vision_model.encoder.layers.%d.", i);
         table_visit(b, layer, vision_layer, prefix, sizes);
         if (c->vision.qkv_bias)
@@ -241,7 +251,7 @@ static void visit_qformer_layer(struct builder *b, int i, const int *sizes)
 {
     char prefix[64];
     const struct mllm_config *c = &b->model->config;
-    struct qformer_layer *layer = b->filling ? &b->model->qformer.layer[i] : NULL;
+    struct qformer_layer *layer = b->pass == FILL ? &b->model->qformer.layer[i] : NULL;
     bool cross = i % c->qformer.cross_every == 0;
     snprintf(prefix, sizeof prefix, "qformer.encoder.layer.%d.", i);
     table_visit(b, layer, qformer_self, prefix, sizes);
@@ -287,12 +297,12 @@ static void visit_llama(struct builder *b)
     for (int i = 0; i < c->text.layers; i++) {
         char prefix[64];
         snprintf(prefix, sizeof prefix, "%smodel.layers.%d.", root, i);
-        table_visit(b, b->filling ? &m->llama.layer[i] : NULL, llama_layer, prefix, sizes);
+        table_visit(b, b->pass == FILL ? &m->llama.layer[i] : NULL, llama_layer, prefix, sizes);
     }
     table_visit(b, m, llama_tail, root, sizes);
     if (!c->text.tied)
         table_visit(b, m, llama_untied, root, sizes);
-    else if (b->filling)
+    else if (b->pass == FILL)
         m->llama.head.weight = m->llama.embed;
 }
 
@@ -339,7 +349,7 @@ enum status params_build(struct mllm *model, struct err *err)
 {
     struct builder count = {.model = model};
     visit_all(&count);
-    struct builder fill = {.model = model, .filling = true};
+    struct builder fill = {.model = model, .pass = FILL};
     if (memory_reserve(model, &count)) {
         visit_all(&fill);
         model->param_count = model->checkpoint_count = fill.count;
@@ -349,23 +359,10 @@ enum status params_build(struct mllm *model, struct err *err)
     return err_set(err, STATUS_NO_MEMORY, "no memory for a model of %zu MiB", count.bytes >> 20);
 }
 
-static void param_init(struct param *p, enum init init, struct rng *rng)
-{
-    size_t n = param_count(p);
-    for (size_t i = 0; i < n; i++)
-        p->data[i] = init == NORMAL ? 0.02F * rng_normal(rng) : init == ONES ? 1.0F : 0.0F;
-}
-
 void params_init(struct mllm *model, uint64_t seed)
 {
-    struct builder b = {.model = model};
-    b.inits = arena_alloc(&model->memory, (size_t)model->param_count * sizeof *b.inits);
+    struct builder b = {.model = model, .pass = INITIALISE, .seed = seed};
     visit_all(&b);
-    for (int i = 0; i < model->param_count; i++) {
-        struct rng rng;
-        rng_init(&rng, seed, (uint64_t)i);
-        param_init(&model->params[i], b.inits ? b.inits[i] : NORMAL, &rng);
-    }
 }
 
 /* ---- attached parameters ---- */

@@ -4,7 +4,7 @@
 // links: tool
 #include "model/tool/verify.h"
 
-#include "model/mllm/mllm.h"
+#include "model/mllm/generate.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -120,6 +120,61 @@ static void formats_agree(void **state)
     mllm_release(sharded);
 }
 
+/* ---- the stories, as text ---- */
+
+/* llama2.c's tokenizer file: int32 longest, then (float score, int32 length, bytes) per token. */
+static void append_token(const unsigned char *file, int id, struct buf *text)
+{
+    size_t at = 4;
+    int32_t length = 0;
+    for (int i = 0; i <= id; i++) {
+        at += i ? 8 + (size_t)length : 0;
+        memcpy(&length, file + at + 4, 4);
+    }
+    const char *token = (const char *)file + at + 8;
+    unsigned byte = 0;
+    if (length == 6 && sscanf(token, "<0x%02X>", &byte) == 1)
+        buf_append(text, &(unsigned char){(unsigned char)byte}, 1);
+    else
+        buf_append(text, token, (size_t)length);
+}
+
+static void the_first_story_reads_as_published(void **state)
+{
+    enum { NEW = 255 };
+    static const char *const start =
+        "Once upon a time, there was a little girl named Lily. She loved to play outside in the "
+        "park. One day, she saw a big, red ball. She wanted to play with it, but it was too high.\n"
+        "Lily's mom said, \"Lily, let's go to the park.\"";
+    (void)state;
+    need_data();
+    struct mllm *m = NULL;
+    struct buf file = {.max = 1 << 20}, text = {.max = 1 << 16};
+    struct arena arena;
+    struct tape tape;
+    struct decoder decoder;
+    int32_t ids[NEW];
+    struct generated made = {.ids = ids};
+    assert_int_equal(mllm_load(io_posix(), SHARED_DATA "/stories260k-llama/hf", &m, NULL), 0);
+    assert_int_equal(
+        io_read_file(io_posix(), SHARED_DATA "/stories260k-llama/tok512.bin", &file, NULL), 0);
+    assert_true(arena_init(&arena, 64 << 20));
+    tape_begin(&tape, &arena, false, NULL);
+    struct mllm_batch batch = {.B = 1, .text_T = 1, .text = (int32_t[]){1}};
+    assert_int_equal(decoder_start(&decoder, &tape, m, &batch, 1, NEW, NULL), STATUS_OK);
+    assert_int_equal(decoder_greedy(&decoder, NEW, &made, NULL), STATUS_OK);
+    for (int i = 0; i < made.count; i++)
+        append_token(file.data, ids[i], &text);
+    buf_append(&text, "", 1);
+    const char *from = (const char *)text.data + (text.data[0] == ' ');
+    if (strncmp(from, start, strlen(start)) != 0)
+        fail_msg("%s", from);
+    arena_deinit(&arena);
+    buf_free(&file);
+    buf_free(&text);
+    mllm_release(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -127,6 +182,7 @@ int main(void)
         cmocka_unit_test(llama_agrees),
         cmocka_unit_test(stories_agree),
         cmocka_unit_test(formats_agree),
+        cmocka_unit_test(the_first_story_reads_as_published),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
