@@ -29,7 +29,7 @@ void hash_finish(struct hash_state *state, struct hash *out)
 
 void hash_bytes(const void *data, size_t len, struct hash *out)
 {
-    struct hash_state state;
+    struct hash_state state = {{0}};
     hash_start(&state);
     hash_update(&state, data, len);
     hash_finish(&state, out);

@@ -223,7 +223,7 @@ static void what_is_written_reads_back(void **state)
     assert_true(json_set_string(value, "s", "\xc3\xa4\"\\\n"));
     assert_true(json_set_int(value, "i", INT64_MIN));
     assert_true(json_set_number(value, "r", 0.1));
-    assert_true(json_set_number(value, "nan", NAN));
+    assert_true(json_set_number(value, "nan", (double)NAN));
     assert_true(json_set_bool(value, "b", false));
     assert_true(json_append_int(list, 3) && json_append_string(list, "x"));
     assert_true(json_append_number(list, HUGE_VAL) && json_append_number(list, 1));

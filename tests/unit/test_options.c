@@ -198,6 +198,7 @@ static void help_lists_options_and_defaults(void **state)
     assert_int_equal(help, STATUS_CANCELLED);
     assert_int_equal(version, STATUS_CANCELLED);
     assert_int_equal(io_read_file(io_posix(), path, &text, NULL), STATUS_OK);
+    static const char version_line[] = "cdcca-test run " CDCCA_VERSION;
     static const char *const expected[] = {
         "usage: cdcca-test run [OPTION ...] IMAGE [QUESTION]",
         "--port N",
@@ -207,7 +208,7 @@ static void help_lists_options_and_defaults(void **state)
         "(default default)",
         "--config FILE",
         "CDCCA_SOME_NAME",
-        "cdcca-test run " CDCCA_VERSION,
+        version_line,
     };
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++)
         assert_non_null(strstr((char *)text.data, expected[i]));

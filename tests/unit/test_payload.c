@@ -316,7 +316,7 @@ static void what_is_invalid_is_never_written(void **state)
     s.instance[0].question = "\xff";
     assert_int_equal(payload_encode(&s.payload, &out, &err), STATUS_MALFORMED);
     s.instance[0].question = "q";
-    s.instance[0].entropy = NAN;
+    s.instance[0].entropy = (double)NAN;
     assert_int_equal(payload_encode(&s.payload, &out, &err), STATUS_MALFORMED);
     s.instance[0].entropy = 0;
     s.positions[1] = s.positions[0];
