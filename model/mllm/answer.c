@@ -3,7 +3,7 @@
  * tape and arena per worker. What an ask gets does not depend on the pool. */
 #include "model/mllm/answer.h"
 
-#include "model/mllm/generate.h"
+#include "model/mllm/decoder.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

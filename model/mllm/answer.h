@@ -9,21 +9,21 @@
 enum { ANSWER_IDS = 48, ANSWER_TEXT = 256, ANSWER_OPTIONS = 8 };
 
 struct ask {
-    const float *visual;       /* (count, Cv) encoder tokens */
+    const float *visual; /* (count, Cv) encoder tokens */
     int visual_count;
     const char *question;
     const char *option[ANSWER_OPTIONS]; /* multiple choice; NULL-terminated when fewer */
-    int options;               /* 0: direct answer only */
+    int options;                        /* 0: direct answer only */
 };
 
 struct answer {
-    int32_t ids[ANSWER_IDS];   /* generated, end token left out */
+    int32_t ids[ANSWER_IDS]; /* generated, end token left out */
     int count;
     char text[ANSWER_TEXT];
-    float entropy;             /* nats, averaged over the generated tokens, end token included (Eq. 2) */
-    float log_probability;     /* mean per generated token */
+    float entropy; /* nats, averaged over the generated tokens, end token included (Eq. 2) */
+    float log_probability;              /* mean per generated token */
     float option_score[ANSWER_OPTIONS]; /* length-normalised log-likelihood, with the end token */
-    int choice;                /* best option, -1 without options */
+    int choice;                         /* best option, -1 without options */
 };
 
 /* Answers n asks. max_new <= ANSWER_IDS. Threads: items are cut over the pool (may be NULL); the
@@ -36,8 +36,8 @@ enum status answer_prompt(const struct mllm *m, const char *question, int32_t *t
                           int *text_count, int32_t *question_ids, int *question_count, int max,
                           struct err *err);
 
-/* The ids LLaMA is trained to say, and options are scored by: " text" (one space in front, as in the
- * middle of a sentence) and the end token. */
+/* The ids LLaMA is trained to say, and options are scored by: " text" (one space in front, as in
+ * the middle of a sentence) and the end token. */
 enum status answer_target(const struct mllm *m, const char *text, int32_t *ids, int *count, int max,
                           struct err *err);
 

@@ -26,8 +26,9 @@ struct mllm_config {
         bool tied;
         int bos, eos, pad; /* -1: none */
     } text;
-    int queries; /* num_query_tokens */
-    char prompt[128]; /* "cdcca_prompt" in config.json: "{question}" is replaced; default "{question}" */
+    int queries;      /* num_query_tokens */
+    char prompt[128]; /* "cdcca_prompt" in config.json: "{question}" is replaced; default
+                         "{question}" */
 };
 
 /* Every value is checked: ranges, heads dividing widths, no overflow of any size. */

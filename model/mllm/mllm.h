@@ -3,7 +3,8 @@
  * numerics are those of HF transformers; equations: see methods.md "Architecture".
  *
  * A model is immutable once loaded, apart from the data of trainable parameters while one owner
- * trains or patches a private copy (mllm_clone shares nothing; publish with mllm_retain/release). */
+ * trains or patches a private copy (mllm_clone shares nothing; publish with mllm_retain/release).
+ */
 #ifndef CDCCA_MLLM_H
 #define CDCCA_MLLM_H
 
@@ -18,7 +19,8 @@ struct vision_layer {
     struct linear qkv, out, fc1, fc2;
 };
 
-/* Bottleneck adapter x + up(gelu(down(x))); absent (down.weight NULL) until adapters are attached. */
+/* Bottleneck adapter x + up(gelu(down(x))); absent (down.weight NULL) until adapters are attached.
+ */
 struct adapter {
     struct linear down, up;
 };
@@ -31,7 +33,8 @@ struct qformer_layer {
     struct param *cross_norm_w, *cross_norm_b;
     struct linear ffn_in, ffn_out, ffn_query_in, ffn_query_out; /* text rows; query rows */
     struct param *ffn_norm_w, *ffn_norm_b, *ffn_query_norm_w, *ffn_query_norm_b;
-    struct adapter query_adapter, cross_adapter; /* after the query rows' ffn; on the cross-attention output */
+    struct adapter query_adapter,
+        cross_adapter; /* after the query rows' ffn; on the cross-attention output */
 };
 
 struct llama_layer {
@@ -41,9 +44,9 @@ struct llama_layer {
 
 struct mllm {
     struct mllm_config config;
-    struct tokenizer *tokenizer;          /* may be NULL (reference models have none) */
-    struct tokenizer *qformer_tokenizer;  /* == tokenizer unless DIR/qformer_tokenizer exists; each
-                                             pointer holds a reference of its own */
+    struct tokenizer *tokenizer;         /* may be NULL (reference models have none) */
+    struct tokenizer *qformer_tokenizer; /* == tokenizer unless DIR/qformer_tokenizer exists; each
+                                            pointer holds a reference of its own */
     struct param *params; /* every parameter, in checkpoint order, then attached ones */
     int param_count, param_cap;
     int checkpoint_count; /* the first so many are the checkpoint's; the rest were attached */
@@ -99,24 +102,24 @@ struct tensor vision_forward(struct tape *tape, const struct mllm *m, struct ten
 
 /* What other code wants to see of a forward pass. NULL pointers / zero counts: not wanted. */
 struct mllm_taps {
-    struct tensor query_output;   /* (B,Q,C): phi's input, the Q-Former's output */
-    struct tensor cross[16];      /* (B,Q,C): cross-attention outputs (after the adapter), in order */
+    struct tensor query_output; /* (B,Q,C): phi's input, the Q-Former's output */
+    struct tensor cross[16];    /* (B,Q,C): cross-attention outputs (after the adapter), in order */
     int cross_count;
-    float *cross_probs[16];       /* set by the caller: (B,H,Q,L) room per cross layer, or NULL */
-    struct tensor cross_value[16];/* (B,L,C): the values, to weigh the probabilities by */
-    float visual_dropout;         /* set by the caller: dropout on the visual tokens coming in (UTS) */
+    float *cross_probs[16];        /* set by the caller: (B,H,Q,L) room per cross layer, or NULL */
+    struct tensor cross_value[16]; /* (B,L,C): the values, to weigh the probabilities by */
+    float visual_dropout; /* set by the caller: dropout on the visual tokens coming in (UTS) */
 };
 
 struct mllm_batch {
     int B;
-    struct tensor visual;       /* (B,L,Cv) encoder tokens, possibly a subset, any order */
-    const int *visual_count;    /* (B) tokens that exist, from the front; NULL: all L */
-    int question_T;             /* Q-Former text; 0 for BLIP-2 */
-    const int32_t *question;    /* (B,question_T), padded */
-    const int *question_count;  /* (B) */
-    int text_T;                 /* LLaMA text, right-padded: prompt ids then answer ids */
-    const int32_t *text;        /* (B,text_T) */
-    const uint8_t *text_mask;   /* (B,text_T) 0: padding; NULL: none (right padding needs none) */
+    struct tensor visual;      /* (B,L,Cv) encoder tokens, possibly a subset, any order */
+    const int *visual_count;   /* (B) tokens that exist, from the front; NULL: all L */
+    int question_T;            /* Q-Former text; 0 for BLIP-2 */
+    const int32_t *question;   /* (B,question_T), padded */
+    const int *question_count; /* (B) */
+    int text_T;                /* LLaMA text, right-padded: prompt ids then answer ids */
+    const int32_t *text;       /* (B,text_T) */
+    const uint8_t *text_mask;  /* (B,text_T) 0: padding; NULL: none (right padding needs none) */
 };
 
 /* -> (B,Q,C) */

@@ -19,7 +19,8 @@ void tokenizer_destroy(struct tokenizer *tokenizer);
 int tokenizer_vocab(const struct tokenizer *tokenizer);
 /* Id of a whole token ("</s>"), or -1. */
 int tokenizer_id(const struct tokenizer *tokenizer, const char *token);
-/* At most max ids; STATUS_TOO_LARGE beyond. Special tokens in the text are not special. Linear time. */
+/* At most max ids; STATUS_TOO_LARGE beyond. Special tokens in the text are not special. Linear
+ * time. */
 enum status tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t len,
                              int32_t *ids, size_t max, size_t *count, struct err *err);
 /* Appends; special tokens and ids that no token has (a model's vocabulary may be padded) are left

@@ -4,7 +4,7 @@
 
 #include "api/wire/json.h"
 #include "api/wire/options.h"
-#include "model/mllm/generate.h"
+#include "model/mllm/decoder.h"
 #include "model/tensor/optim.h"
 #include <math.h>
 #include <stdio.h>
@@ -30,13 +30,13 @@ struct verify {
 struct numbers {
     double *at;
     size_t count;
-    int ndim, dim[4]; /* of the outermost arrays */
+    int ndim, dim[TENSOR_DIMS]; /* of the outermost arrays */
 };
 
 static void numbers_shape(const json *value, struct numbers *n)
 {
     n->count = value ? 1 : 0;
-    for (n->ndim = 0; n->ndim < 4 && json_length(value) > 0; value = json_at(value, 0)) {
+    for (n->ndim = 0; n->ndim < TENSOR_DIMS && json_length(value) > 0; value = json_at(value, 0)) {
         n->dim[n->ndim++] = (int)json_length(value);
         n->count *= json_length(value);
     }
@@ -45,7 +45,7 @@ static void numbers_shape(const json *value, struct numbers *n)
 static enum status numbers_fill(const json *value, int depth, struct numbers *n, size_t *at,
                                 struct err *err)
 {
-    if (json_length(value) != (size_t)n->dim[depth])
+    if (depth >= TENSOR_DIMS || json_length(value) != (size_t)n->dim[depth])
         return err_set(err, STATUS_SHAPE, "rows of different lengths");
     for (size_t i = 0; i < json_length(value); i++) {
         if (depth + 1 < n->ndim)

@@ -4,7 +4,7 @@
 // links: tool
 #include "model/tool/verify.h"
 
-#include "model/mllm/generate.h"
+#include "model/mllm/decoder.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* Greedy decoding and option scoring from one prefilled KV cache; see generate.h. */
-#include "model/mllm/generate.h"
+/* Greedy decoding and option scoring from one prefilled KV cache; see decoder.h. */
+#include "model/mllm/decoder.h"
 
 #include <math.h>
 

@@ -1,7 +1,7 @@
 /* Decoding on ids: a batch of prompts of one length goes through the model once, into a KV cache;
  * options are scored and answers generated from there. answer.h is the same on texts. */
-#ifndef CDCCA_GENERATE_H
-#define CDCCA_GENERATE_H
+#ifndef CDCCA_DECODER_H
+#define CDCCA_DECODER_H
 
 #include "model/mllm/forward.h"
 
