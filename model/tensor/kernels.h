@@ -41,6 +41,9 @@ struct kernels {
     void (*swiglu)(float *y, const float *gate, const float *up, size_t n);
     void (*swiglu_back)(float *dgate, float *dup, const float *dy, const float *gate,
                         const float *up, size_t n);
+    /* cosine and sine (T,half) of (first + t) * frequency[i] */
+    void (*rope_tables)(float *cosine, float *sine, const float *frequency, int T, int half,
+                        int first);
     /* x (T,H,D), cosine and sine (T,D/2); sign -1 turns back; adds into y when accumulate */
     void (*rope)(float *y, const float *x, const float *cosine, const float *sine, int T, int H,
                  int D, float sign, bool accumulate);

@@ -38,6 +38,17 @@ static void kernel_swiglu_back(float *restrict dgate, float *restrict dup, const
     }
 }
 
+/* cosine and sine (T,half) of (first + t) * frequency[i], in float32 as HF computes them */
+static void kernel_rope_tables(float *restrict cosine, float *restrict sine,
+                               const float *restrict frequency, int T, int half, int first)
+{
+    for (int t = 0; t < T; t++) {
+        float position = (float)(first + t);
+        for (int i = 0; i < half; i++)
+            vec_sincos(position * frequency[i], &sine[t * half + i], &cosine[t * half + i]);
+    }
+}
+
 /* The pair (x[i], x[i + D/2]) turned by the angle of position t; Su et al. 2021, in HF's layout. */
 static void kernel_rope_set(float *restrict y, const float *restrict x, const float *restrict c,
                             const float *restrict s, int half, float sign)

@@ -20,6 +20,7 @@ const struct kernels KERNELS_NAME = {
     .gelu_back = kernel_gelu_back,
     .swiglu = kernel_swiglu,
     .swiglu_back = kernel_swiglu_back,
+    .rope_tables = kernel_rope_tables,
     .rope = kernel_rope,
     .layernorm = kernel_layernorm,
     .layernorm_back = kernel_layernorm_back,

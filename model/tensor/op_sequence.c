@@ -224,20 +224,6 @@ struct tensor op_mean_time(struct tape *tape, struct tensor x)
 
 /* ---- rotary positions ---- */
 
-/* cosine and sine (T,D/2) of position * theta^(-2i/D), in float32 as HF computes them */
-static void rope_tables(float *cosine, float *sine, int T, int D, float theta, int first)
-{
-    int half = D / 2;
-    for (int i = 0; i < half; i++) {
-        float frequency = 1.0f / powf(theta, (float)(2 * i) / (float)D);
-        for (int t = 0; t < T; t++) {
-            float angle = (float)(first + t) * frequency;
-            cosine[t * half + i] = cosf(angle);
-            sine[t * half + i] = sinf(angle);
-        }
-    }
-}
-
 /* x and y (B,T,H*D) */
 static void rope_apply(float *y, const float *x, const struct sequence_node *n, int H, float sign,
                        bool add)
@@ -266,10 +252,13 @@ struct tensor op_rope(struct tape *tape, struct tensor x, int heads, float theta
     int T = x.dim[1], D = x.dim[2] / heads;
     struct tensor y = tape_like(tape, x.grad != NULL, x);
     float *cosine = tape_floats(tape, (size_t)T * (size_t)D), *sine;
-    if (!tensor_is(y) || !cosine)
+    float *frequency = tape_floats(tape, (size_t)D / 2);
+    if (!tensor_is(y) || !cosine || !frequency)
         return (struct tensor){0};
     sine = cosine + (size_t)T * (size_t)(D / 2);
-    rope_tables(cosine, sine, T, D, theta, first);
+    for (int i = 0; i < D / 2; i++)
+        frequency[i] = 1.0f / powf(theta, (float)(2 * i) / (float)D);
+    kernels()->rope_tables(cosine, sine, frequency, T, D / 2, first);
     rope_apply(y.data, x.data, &(struct sequence_node){.y = y, .cosine = cosine, .sine = sine},
                heads, 1, false);
     struct sequence_node *n = sequence_record(tape, y, x, rope_backward);

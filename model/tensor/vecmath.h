@@ -3,7 +3,8 @@
  * Included by the kernels only, once per instruction set.
  *
  * Accuracy, held by tests/unit/test_kernels.c: vec_exp 3e-7 relative on [-87, 88] (beyond: held at
- * the ends; NaN stays NaN); vec_normal_cdf 3e-7 absolute. */
+ * the ends; NaN stays NaN); vec_normal_cdf 3e-7 absolute; vec_sincos 3e-7 absolute up to |x| =
+ * 8192. */
 #ifndef CDCCA_VECMATH_H
 #define CDCCA_VECMATH_H
 
@@ -70,6 +71,32 @@ static inline float vec_normal_cdf(float x, float *density)
     float tail = 0.5f * y * t * e;
     *density = 0.398942280f * e;
     return x < 0 ? tail : 1.0f - tail;
+}
+
+/* Both of x: a multiple of pi/2 taken off in three parts, Cephes' polynomials on [-pi/4, pi/4],
+ * then swapped and signed by the quadrant. */
+static inline void vec_sincos(float x, float *sine, float *cosine)
+{
+    union {
+        float f;
+        uint32_t u;
+    } t, s, c;
+    t.f = x * 0.636619772367581343f + 12582912.0f;
+    float j = t.f - 12582912.0f;
+    float r = x - j * 1.5703125f;
+    r = r - j * 4.837512969970703125e-4f;
+    r = r - j * 7.549789948768648e-8f;
+    float z = r * r;
+    float sin_r = ((-1.9515295891e-4f * z + 8.3321608736e-3f) * z - 1.6666654611e-1f) * z * r + r;
+    float cos_r =
+        ((2.443315711809948e-5f * z - 1.388731625493765e-3f) * z + 4.166664568298827e-2f) * z * z -
+        0.5f * z + 1.0f;
+    s.f = t.u & 1 ? cos_r : sin_r;
+    c.f = t.u & 1 ? sin_r : cos_r;
+    s.u ^= (t.u & 2) << 30;
+    c.u ^= ((t.u + 1) & 2) << 30;
+    *sine = s.f;
+    *cosine = c.f;
 }
 
 /* Adds the halves of lane (LANES) until one is left. */

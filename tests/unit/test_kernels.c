@@ -38,6 +38,17 @@ static void test_normal_cdf(void **state)
     assert_true(isnan(vec_normal_cdf(NAN, &density)));
 }
 
+static void test_sincos(void **state)
+{
+    (void)state;
+    for (double v = -8192; v < 8192; v += 0.0937) {
+        float sine, cosine;
+        vec_sincos((float)v, &sine, &cosine);
+        assert_true(fabs((double)sine - sin((double)(float)v)) < 3e-7);
+        assert_true(fabs((double)cosine - cos((double)(float)v)) < 3e-7);
+    }
+}
+
 static float x[ROWS * COLS], y[ROWS * COLS], w[COLS], b[COLS];
 static float got[4][ROWS * COLS + 64], want[4][ROWS * COLS + 64];
 static uint8_t keep[N];
@@ -90,6 +101,14 @@ static void probe_activations(const struct kernels *k, float (*out)[ROWS * COLS 
     k->swiglu_back(out[3], out[0], y, x, y, N);
 }
 
+static void probe_rope(const struct kernels *k, float (*out)[ROWS * COLS + 64])
+{
+    static const float frequency[6] = {1, 0.7f, 0.1f, 0.03f, 0.001f, 1e-4f};
+    k->rope_tables(out[0], out[1], frequency, 5, 6, 300);
+    k->rope(out[2], x, out[0], out[1], 5, 3, 12, 1, false);
+    k->rope(out[3], x, out[0], out[1], 5, 3, 12, -1, true);
+}
+
 static void probe_norms(const struct kernels *k, float (*out)[ROWS * COLS + 64])
 {
     float mean[ROWS], rstd[ROWS];
@@ -121,15 +140,13 @@ static void test_instruction_sets_agree(void **state)
     static const struct {
         const char *name;
         probe *run;
-    } probes[] = {{"vectors", probe_vectors},
-                  {"activations", probe_activations},
-                  {"norms", probe_norms},
-                  {"softmax", probe_softmax},
-                  {"optimiser", probe_optimiser}};
+    } probes[] = {{"vectors", probe_vectors}, {"activations", probe_activations},
+                  {"rope", probe_rope},       {"norms", probe_norms},
+                  {"softmax", probe_softmax}, {"optimiser", probe_optimiser}};
     static const char *const names[] = {"avx2", "avx512"};
     (void)state;
     for (int i = 0; i < 2; i++)
-        for (size_t p = 0; p < 5 && kernels_find(names[i]); p++) {
+        for (size_t p = 0; p < sizeof probes / sizeof *probes && kernels_find(names[i]); p++) {
             fill();
             probes[p].run(kernels_find(names[i]), got);
             probes[p].run(kernels_find("base"), want);
@@ -142,6 +159,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_exp),
         cmocka_unit_test(test_normal_cdf),
+        cmocka_unit_test(test_sincos),
         cmocka_unit_test(test_instruction_sets_agree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
