@@ -347,30 +347,44 @@ enum status cloud_distill(struct cloud *cloud, int64_t *id, struct err *err)
     return status;
 }
 
-static enum status cloud_parse_state(const json *root, char state[24], bool *over, struct err *err)
+static enum status cloud_parse_round(const json *value, struct cloud_round *out, struct err *err)
 {
     static const char *const ends[] = {"released", "rejected", "cancelled", "failed"};
-    const char *text;
-    TRY(json_get_string(root, "state", 23, &text, err));
-    snprintf(state, 24, "%s", text);
-    *over = false;
+    struct cloud_round round = {0};
+    const char *state;
+    TRY(json_get_int(value, "id", 1, INT64_MAX, &round.id, err));
+    TRY(json_get_string(value, "state", sizeof round.state - 1, &state, err));
+    TRY(json_opt_int(value, "version", 0, INT64_MAX, &round.version, err));
+    snprintf(round.state, sizeof round.state, "%s", state);
     for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
-        *over = *over || strcmp(text, ends[i]) == 0;
+        round.over = round.over || strcmp(state, ends[i]) == 0;
+    *out = round;
     return STATUS_OK;
 }
 
-enum status cloud_round_state(struct cloud *cloud, int64_t id, char state[24], bool *over,
-                              struct err *err)
+static enum status cloud_parse_newest(const json *root, struct cloud_round *out, struct err *err)
 {
-    char path[64];
+    const json *list;
+    TRY(json_get_array(root, "rounds", LIMIT_PAGE, &list, err));
+    if (json_length(list) == 0)
+        return err_set(err, STATUS_NOT_FOUND, "the cloud has run no round yet");
+    return cloud_parse_round(json_at(list, 0), out, err);
+}
+
+enum status cloud_round(struct cloud *cloud, int64_t id, struct cloud_round *out, struct err *err)
+{
+    char path[64] = "/distill?limit=1";
     struct buf answer = {.max = CLOUD_ANSWER_MAX};
     json *root = NULL;
-    snprintf(path, sizeof path, "/distill/%" PRId64, id);
+    if (id)
+        snprintf(path, sizeof path, "/distill/%" PRId64, id);
     enum status status = cloud_get(cloud, path, CLOUD_CALL_S, &answer, err);
     if (status == STATUS_OK)
         status = cloud_json(cloud, path, &answer, &root, err);
     if (status == STATUS_OK)
-        status = cloud_unreadable(cloud, path, cloud_parse_state(root, state, over, err), err);
+        status = cloud_unreadable(
+            cloud, path,
+            id ? cloud_parse_round(root, out, err) : cloud_parse_newest(root, out, err), err);
     json_free(root);
     buf_free(&answer);
     return status;

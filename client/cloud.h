@@ -48,9 +48,13 @@ enum status cloud_fetch(struct cloud *cloud, struct io *io, const struct cloud_r
                         const char *path, int64_t *received, struct err *err);
 /* POST /distill: *id is the round's. CONFLICT: one is running, or there is nothing new to learn. */
 enum status cloud_distill(struct cloud *cloud, int64_t *id, struct err *err);
-/* GET /distill/ID: what became of it; "released" has a version, *over tells that there is no more
- * to come. state: 24 bytes. */
-enum status cloud_round_state(struct cloud *cloud, int64_t id, char state[24], bool *over,
-                              struct err *err);
+struct cloud_round {
+    int64_t id, version; /* version: that it released, or 0 */
+    char state[24];
+    bool over; /* nothing more will come of it */
+};
+
+/* GET /distill/ID, or the newest round for id 0. NOT_FOUND: there is none. */
+enum status cloud_round(struct cloud *cloud, int64_t id, struct cloud_round *out, struct err *err);
 
 #endif

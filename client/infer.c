@@ -80,6 +80,34 @@ enum status infer_load(const char *dir, struct mllm **out, struct err *err)
 
 /* ---- answering ---- */
 
+/* Bytes of a well-formed UTF-8 character at s, 0 when there is none. */
+static size_t infer_utf8(const unsigned char *s)
+{
+    if (s[0] < 0x80)
+        return 1;
+    if (s[0] < 0xc2 || s[0] > 0xf4)
+        return 0;
+    size_t more = s[0] < 0xe0 ? 1 : s[0] < 0xf0 ? 2 : 3;
+    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] >= 0xa0) ||
+        (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] >= 0x90))
+        return 0;
+    for (size_t i = 1; i <= more; i++)
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    return more + 1;
+}
+
+/* A byte-level model may stop inside a character: what is no UTF-8 becomes '?'. */
+static void infer_clean(char *text)
+{
+    for (unsigned char *s = (unsigned char *)text; *s;) {
+        size_t len = infer_utf8(s);
+        if (!len)
+            *s = '?';
+        s += len ? len : 1;
+    }
+}
+
 static enum status infer_check(const struct mllm *m, const struct answer *answer, int i,
                                struct err *err)
 {
@@ -103,8 +131,10 @@ static enum status infer_ask(const struct mllm *m, struct pool *pool, const floa
                                .visual_count = infer_tokens(m),
                                .question = questions[i]};
     TRY(answer_batch(m, pool, asks, n, INFER_MAX_NEW, answers, err));
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
         TRY(infer_check(m, &answers[i], i, err));
+        infer_clean(answers[i].text);
+    }
     return STATUS_OK;
 }
 

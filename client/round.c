@@ -27,13 +27,11 @@ bool agent_round_is_open(struct agent *a)
 
 struct request { /* for a round of the cloud */
     bool asked;
-    int64_t id;     /* 0: not ours to follow, the cloud starts rounds by itself */
-    char state[24]; /* as last seen */
-    bool over;      /* it ended without a release */
+    int64_t id; /* 0: another one's, the newest is to be followed */
+    bool over;  /* nothing will come of it */
 };
 
-/* CONFLICT and the like mean that a round is running already: then waiting is all there is to do.
- */
+/* CONFLICT and the like: a round is running already, or there is nothing to learn from. */
 static void round_ask(struct agent *a, struct request *request)
 {
     struct err err = {0};
@@ -55,21 +53,22 @@ static void round_ask(struct agent *a, struct request *request)
     }
 }
 
-/* A round that ended without a release will not bring a version. */
-static void round_follow(struct agent *a, struct request *request)
+/* A round that is over without a version after `base` will not bring one. */
+static void round_follow(struct agent *a, struct request *request, int64_t base)
 {
-    bool over = false;
     struct err err = {0};
-    if (!request->id ||
-        cloud_round_state(a->cloud, request->id, request->state, &over, &err) != STATUS_OK)
-        return;
-    request->over = over && strcmp(request->state, "released") != 0;
-    if (request->over) {
-        char text[120];
+    struct cloud_round round = {0};
+    char text[200];
+    enum status status = cloud_round(a->cloud, request->id, &round, &err);
+    if (status == STATUS_OK && round.over && round.version <= base)
         snprintf(text, sizeof text, "round %" PRId64 " of the cloud was %s; no new version",
-                 request->id, request->state);
-        board_note_error(&a->board, "round", text);
-    }
+                 round.id, round.state);
+    else if (status == STATUS_NOT_FOUND)
+        snprintf(text, sizeof text, "the cloud knows of no round; no new version");
+    else
+        return;
+    request->over = true;
+    board_note_error(&a->board, "round", text);
 }
 
 /* Until the version after `base` is active, or the cloud's round ended without one. */
@@ -83,7 +82,7 @@ static void round_wait(struct agent *a, int64_t base)
         if (!done && !request.asked)
             round_ask(a, &request);
         else if (!done)
-            round_follow(a, &request);
+            round_follow(a, &request, base);
         done = done || request.over;
     }
     if (!done && !stop_requested())
