@@ -17,7 +17,7 @@ static void name_of(const char *dir, char out[LIMIT_ID + 1])
     snprintf(out, LIMIT_ID + 1, "%.*s", (int)(end - start), dir + start);
 }
 
-static int64_t parameters_of(const struct mllm *model)
+int64_t facts_parameters(const struct mllm *model)
 {
     int64_t n = 0;
     for (int i = 0; i < model->param_count; i++)
@@ -69,8 +69,7 @@ enum status facts_read(struct io *io, const struct mllm *teacher, const char *te
             teacher_dir, student_dir);
     name_of(teacher_dir, out->teacher);
     name_of(student_dir, out->student);
-    out->teacher_parameters = parameters_of(teacher);
-    out->student_parameters = parameters_of(student);
+    out->teacher_parameters = facts_parameters(teacher);
     hash_hex(&student->encoder, out->encoder);
     trainable_hash(set, &hash);
     hash_hex(&hash, out->set_hash);

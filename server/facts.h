@@ -20,7 +20,10 @@ struct facts {
     char config_hash[HASH_HEX], model_hash[HASH_HEX], tokenizer_hash[HASH_HEX];
 };
 
-/* set: the student's, at version 0. STATUS_WRONG_BASE: the two encoders differ. */
+/* Number of values of all parameters. */
+int64_t facts_parameters(const struct mllm *model);
+/* set: the student's, at version 0; it has been attached, so student_parameters is the caller's to
+ * say. STATUS_WRONG_BASE: the two encoders differ. */
 enum status facts_read(struct io *io, const struct mllm *teacher, const char *teacher_dir,
                        const struct mllm *student, const char *student_dir,
                        const struct trainable *set, struct facts *out, struct err *err);

@@ -39,12 +39,14 @@ static enum status models_load(struct learner *learner, const struct learner_con
                        "%s: the student must be multimodal and have a "
                        "tokenizer",
                        config->student_dir);
+    int64_t parameters = facts_parameters(learner->student);
     TRY(trainable_attach(learner->student, &options, &set, err));
     enum status status =
         facts_read(config->io, learner->teacher, config->teacher_dir, learner->student,
                    config->student_dir, &set, &learner->facts, err);
     trainable_free(&set);
     TRY(status);
+    learner->facts.student_parameters = parameters;
     TRY(mllm_clone(learner->student, &learner->edge, err));
     return trainable_list(learner->edge, &learner->edge_set, err);
 }
@@ -184,7 +186,7 @@ static enum status edge_apply(struct learner *learner, struct store *store, int6
     struct buf patch = {.max = LIMIT_DELTA_BYTES};
     struct delta delta;
     TRY(store_release(store, version, copy_hash, sha256, err));
-    TRY(store_blob_path(store, sha256, path, sizeof path, err));
+    TRY(store_patch_path(store, sha256, path, sizeof path, err));
     enum status status = io_read_file(learner->io, path, &patch, err);
     if (status == STATUS_OK)
         status = delta_decode(patch.data, patch.len, &delta, err);

@@ -95,7 +95,7 @@ static enum status blob_read(struct io *io, struct store *store, const char *sha
 {
     char path[4096], hex[HASH_HEX];
     struct hash hash;
-    TRY(store_blob_path(store, sha256, path, sizeof path, err));
+    TRY(store_upload_path(store, sha256, path, sizeof path, err));
     TRY(io_read_file(io, path, out, err));
     hash_bytes(out->data, out->len, &hash);
     hash_hex(&hash, hex);

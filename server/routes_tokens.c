@@ -8,6 +8,32 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* ---- what an upload looks like ---- */
+
+static json *upload_json(const struct upload *upload)
+{
+    json *out = json_object_new();
+    bool ok = out && json_set_int(out, "id", upload->id) &&
+              json_set_string(out, "sha256", upload->sha256) &&
+              json_set_string(out, "device", upload->device) &&
+              json_set_time(out, "received", upload->received_ms) &&
+              json_set_int(out, "base_version", upload->base_version) &&
+              json_set_int(out, "instances", upload->instances) &&
+              json_set_int(out, "tokens", upload->tokens) &&
+              json_set_int(out, "size", upload->size_bytes) &&
+              (!upload->round || json_set_int(out, "round", upload->round));
+    if (ok)
+        return out;
+    json_free(out);
+    return NULL;
+}
+
+static bool visit_one(void *ctx, const struct upload *upload)
+{
+    *(json **)ctx = upload_json(upload);
+    return true;
+}
+
 /* ---- POST ---- */
 
 /* One upload on its way to the store; lives until the answer is filled in. */
@@ -28,24 +54,6 @@ static void posting_free(struct posting *posting)
     free(posting);
 }
 
-static json *upload_json(const struct upload *upload)
-{
-    json *out = json_object_new();
-    bool ok = out && json_set_int(out, "id", upload->id) &&
-              json_set_string(out, "sha256", upload->sha256) &&
-              json_set_string(out, "device", upload->device) &&
-              json_set_time(out, "received", upload->received_ms) &&
-              json_set_int(out, "base_version", upload->base_version) &&
-              json_set_int(out, "instances", upload->instances) &&
-              json_set_int(out, "tokens", upload->tokens) &&
-              json_set_int(out, "size", upload->size_bytes) &&
-              (!upload->round || json_set_int(out, "round", upload->round));
-    if (ok)
-        return out;
-    json_free(out);
-    return NULL;
-}
-
 static enum status posting_run(struct store *store, void *ctx, struct err *err)
 {
     struct posting *posting = ctx;
@@ -57,8 +65,10 @@ static enum status posting_reply(struct posting *posting, struct err *err)
 {
     char location[48];
     struct http_request *request = posting->request;
-    TRY(http_reply_json(request, posting->repeated ? 200 : 201, upload_json(&posting->upload),
-                        err));
+    struct cloud *cloud = request->app;
+    json *out = NULL;
+    TRY(store_upload(cloud->store, posting->upload.id, visit_one, &out, err));
+    TRY(http_reply_json(request, posting->repeated ? 200 : 201, out, err));
     snprintf(location, sizeof location, "/tokens/%lld", (long long)posting->upload.id);
     http_reply_header(request, "Location", location);
     return STATUS_OK;
@@ -179,12 +189,6 @@ enum status tokens_post(struct http_request *request, struct err *err)
 static bool visit_list(void *ctx, const struct upload *upload)
 {
     return listing_add(ctx, upload_json(upload), upload->id);
-}
-
-static bool visit_one(void *ctx, const struct upload *upload)
-{
-    *(json **)ctx = upload_json(upload);
-    return true;
 }
 
 enum status tokens_list(struct http_request *request, struct err *err)

@@ -2,6 +2,8 @@
  * once more by distill_options_check, which knows what fits together. */
 #include "server/settings.h"
 #include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct number {
@@ -101,6 +103,18 @@ enum status settings_parse(const void *text, size_t len, struct settings *out, s
     return status;
 }
 
+/* 0.001f as 0.001, not as 0.001000000047: the fewest digits that give the same float. */
+static double float_tidy(float value)
+{
+    char text[32];
+    for (int digits = 6; digits < 9; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, (double)value);
+        if (strtof(text, NULL) == value)
+            break;
+    }
+    return strtod(text, NULL);
+}
+
 json *settings_json(const struct settings *settings)
 {
     char codec[2] = {settings->compress.codec, '\0'};
@@ -114,7 +128,7 @@ json *settings_json(const struct settings *settings)
         json_set_string(out, "codec", codec[0] ? codec : "auto");
     for (int i = 0; i < NUMBERS && ok; i++) {
         const void *field = (const char *)settings + numbers[i].offset;
-        ok = json_set_number(out, numbers[i].name, (double)*(const float *)field);
+        ok = json_set_number(out, numbers[i].name, float_tidy(*(const float *)field));
     }
     if (ok)
         return out;

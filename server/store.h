@@ -1,6 +1,6 @@
-/* What the cloud remembers: uploads, rounds and releases in SQLite (write-ahead log, synchronous
- * FULL), their bytes in content-addressed files under DIR/blobs. The one file that knows sqlite3.h;
- * a fleet will want another database behind this interface.
+/* What the cloud remembers: uploads, rounds and releases in SQLite, their bytes in content-addressed
+ * files: uploads under DIR/blobs, patches under DIR/patches. A fleet will want another database
+ * behind this interface.
  *
  * Invariants: a blob is durable before the row that names it; an upload belongs to at most one
  * round; a release and the end of the round that made it are one transaction; what was acknowledged
@@ -23,9 +23,11 @@ struct store;
 
 enum status store_open(struct io *io, const char *dir, struct store **out, struct err *err);
 void store_close(struct store *store);
-/* DIR/blobs/HEX, for reading a blob or serving it. */
-enum status store_blob_path(const struct store *store, const char *sha256, char *out, size_t size,
-                            struct err *err);
+/* DIR/blobs/HEX, an upload's bytes; DIR/patches/HEX, a release's. */
+enum status store_upload_path(const struct store *store, const char *sha256, char *out, size_t size,
+                              struct err *err);
+enum status store_patch_path(const struct store *store, const char *sha256, char *out, size_t size,
+                             struct err *err);
 
 /* ---- writing ---- */
 

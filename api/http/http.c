@@ -254,7 +254,9 @@ static enum status headers_check(struct exchange *x, struct framing *framing, in
         return err->code;
     }
     TRY(route_find(x, status, err));
-    return body_check(x, framing, err);
+    enum status checked = body_check(x, framing, err);
+    *status = status_http(checked);
+    return checked;
 }
 
 static enum MHD_Result exchange_refuse_now(struct exchange *x, int status, const struct err *err)
@@ -308,6 +310,7 @@ static void body_refuse(struct exchange *x, int status, const struct err *err)
 static enum status body_append(struct exchange *x, const char *data, size_t size, int *status,
                                struct err *err)
 {
+    *status = 413;
     if (size > x->wire.max - x->wire.len)
         return err_set(err, STATUS_TOO_LARGE, "%s %s takes a body of at most %zu bytes",
                        x->request.method, x->route->pattern, x->route->body_max);
@@ -345,7 +348,7 @@ static enum MHD_Result exchange_complete(struct exchange *x)
         if (status == STATUS_OK && !fits)
             status = err_set(&err, STATUS_BUSY, "too many uploads at once; try again");
         if (status != STATUS_OK) {
-            http_reply_problem(&x->request, fits ? 0 : 503, &err);
+            http_reply_problem(&x->request, fits ? status_http(status) : 503, &err);
             return exchange_send(x);
         }
         buf_free(&x->wire);

@@ -65,12 +65,19 @@ static const char *retry_after(int status)
     return status == 429 || status == 503 ? "1" : status == 507 ? "60" : NULL;
 }
 
+/* 413 and 415 are about the body as a whole, and whoever checks that says so itself. What a handler
+ * finds unsupported (a schema version) or too large (a field) in a body it took is content: 422. */
+static int status_of(enum status code)
+{
+    return code == STATUS_UNSUPPORTED || code == STATUS_TOO_LARGE ? 422 : status_http(code);
+}
+
 void http_reply_problem(struct http_request *request, int status, const struct err *err)
 {
     static const struct err unknown = {STATUS_IO, "internal error"};
     const struct err *e = err && err->code != STATUS_OK ? err : &unknown;
     if (!status)
-        status = status_http(e->code);
+        status = status_of(e->code);
     struct http_header kept[HTTP_HEADERS];
     int kept_count = request->response.headers;
     memcpy(kept, request->response.header, sizeof kept);

@@ -1,0 +1,107 @@
+# cloud.sh: what the cloud's tests share. Sourced with $1 = the folder of the built programs. Makes a
+# work folder with tiny models, removed at the end together with the servers still running.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+bin=$(readlink -f "$1")
+work=$(mktemp -d /tmp/cdcca-cloud-XXXXXX)
+cloud_pid=''
+port=0
+url=''
+
+die() {
+    echo "FAIL: $*" >&2
+    [ -f "$work/cloud.log" ] && tail -n 20 "$work/cloud.log" >&2
+    exit 1
+}
+
+cleanup() {
+    if [ -n "$cloud_pid" ]; then kill -9 "$cloud_pid" 2>/dev/null || true; fi
+    rm -rf "$work"
+}
+trap cleanup EXIT
+
+# cloud_start OPTION...: on a free port; waits until it listens
+cloud_start() {
+    : >"$work/cloud.log"
+    "$bin/cdcca-cloud" serve --listen 127.0.0.1:0 --data "$work/data" --teacher "$work/teacher" \
+        --student "$work/student" --threads 1 "$@" 2>>"$work/cloud.log" &
+    cloud_pid=$!
+    local tries
+    for tries in $(seq 300); do
+        port=$(sed -n 's|.*listening on http://127.0.0.1:||p' "$work/cloud.log")
+        if [ -n "$port" ]; then
+            url=http://127.0.0.1:$port
+            return 0
+        fi
+        kill -0 "$cloud_pid" 2>/dev/null || die "the cloud did not start"
+        sleep 0.1
+    done
+    die "the cloud did not start within 30 s"
+}
+
+# cloud_stop: by SIGTERM; the exit status must be 0
+cloud_stop() {
+    kill -TERM "$cloud_pid"
+    wait "$cloud_pid" || die "exit status $? after SIGTERM"
+    cloud_pid=''
+}
+
+cloud_kill() {
+    kill -9 "$cloud_pid"
+    wait "$cloud_pid" 2>/dev/null || true
+    cloud_pid=''
+}
+
+# payload SEED COUNT [json]: an upload on stdout
+payload() {
+    "$bin/make_payload" "$work/student" "$@"
+}
+
+# upload FILE [CURL OPTION...], in another form=json: prints the status; the answer is in $work/answer
+upload() {
+    local file=$1
+    shift
+    curl -sS -o "$work/answer" -w '%{http_code}' -H "Content-Type: application/${form:-x-safetensors}" \
+        "$@" --data-binary "@$file" "$url/tokens"
+}
+
+# get PATH [CURL OPTION...]: prints the status; the answer is in $work/answer
+get() {
+    local path=$1
+    shift
+    curl -sS -o "$work/answer" -w '%{http_code}' "$@" "$url$path"
+}
+
+answer() { # JQ FILTER
+    jq -r "$1" "$work/answer"
+}
+
+# expect WHAT IS SHOULD
+expect() {
+    [ "$2" = "$3" ] || die "$1 is $2, should be $3; answer: $(head -c 400 "$work/answer")"
+}
+
+# round_wait ID: until it is over; prints its state
+round_wait() {
+    local state
+    for _ in $(seq 600); do
+        get "/distill/$1" >/dev/null
+        state=$(answer .state)
+        case $state in
+        queued | running) sleep 0.1 ;;
+        *)
+            echo "$state"
+            return 0
+            ;;
+        esac
+    done
+    die "round $1 did not end within 60 s"
+}
+
+# distill SETTINGS: starts a round, prints its id
+distill() {
+    expect "POST /distill" "$(get /distill -X POST -H 'Content-Type: application/json' -d "$1")" 202
+    answer .id
+}
+
+"$bin/make_tiny" "$work" || die "no tiny models"
