@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SUM_ITEMS = 16 };
-
 enum status trainer_init(struct trainer *t, struct pool *pool, struct param **params, int count,
                          struct adamw opt, int shards, size_t arena_bytes, struct err *err)
 {
@@ -66,18 +64,12 @@ static void step_shard(void *ctx, int shard, int worker)
     job->loss[shard] = tape->status == STATUS_OK && loss.data ? loss.data[0] : NAN;
 }
 
-/* Adds the shards' gradients into the first, one range of them. */
-static void sum_range(void *ctx, int item, int worker)
+static void step_sum(struct trainer *t)
 {
-    (void)worker;
-    struct trainer *t = ctx;
-    size_t from = t->values * (size_t)item / SUM_ITEMS,
-           to = t->values * (size_t)(item + 1) / SUM_ITEMS;
-    for (int s = 1; s < t->shards; s++) {
-        const float *shard = t->grads + (size_t)s * t->values;
-        for (size_t i = from; i < to; i++)
-            t->grads[i] += shard[i];
-    }
+    float *shard[TRAINER_SHARDS];
+    for (int s = 0; s < t->shards; s++)
+        shard[s] = t->grads + (size_t)s * t->values;
+    optim_sum(t->pool, shard, t->shards, t->values);
 }
 
 static enum status step_collect(struct trainer *t, const struct step_job *job, float *loss,
@@ -90,7 +82,7 @@ static enum status step_collect(struct trainer *t, const struct step_job *job, f
     }
     if (!isfinite(*loss))
         return err_set(err, STATUS_MALFORMED, "the loss is not finite: training has diverged");
-    pool_run(t->pool, SUM_ITEMS, sum_range, t);
+    step_sum(t);
     return STATUS_OK;
 }
 
@@ -103,7 +95,7 @@ enum status trainer_step(struct trainer *t, trainer_loss loss_fn, void *ctx, uin
     float norm = optim_clip(t->grads, t->values, clip);
     if (!isfinite(norm))
         return err_set(err, STATUS_MALFORMED, "a gradient is not finite: training has diverged");
-    adamw_step(&t->opt, t->params, t->count, t->grads, lr, true);
+    adamw_step_shared(&t->opt, t->pool, t->params, t->count, t->grads, lr, true);
     return STATUS_OK;
 }
 
