@@ -3,12 +3,9 @@
 #include "api/base/checked.h"
 #include "api/base/hash.h"
 #include "api/wire/payload.h"
-#include "api/wire/zst.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { WINDOW_ZSTD_LEVEL = 19 };
 
 struct window {
     struct window_options options;
@@ -153,16 +150,6 @@ static enum status pack_add(struct pack *pack, const struct window_options *opti
     return STATUS_OK;
 }
 
-static enum status pack_finish(struct pack *pack, struct buf *out, struct err *err)
-{
-    struct buf raw = {.max = LIMIT_UPLOAD_RAW_BYTES};
-    enum status status = payload_encode(&pack->payload, &raw, err);
-    if (status == STATUS_OK)
-        status = zst_compress(raw.data, raw.len, WINDOW_ZSTD_LEVEL, out, err);
-    buf_free(&raw);
-    return status;
-}
-
 /* ---- closing ---- */
 
 struct closing { /* what the steps of one close share */
@@ -177,7 +164,7 @@ struct closing { /* what the steps of one close share */
 static enum status window_emit(const struct closing *c, struct pack *pack, struct err *err)
 {
     struct buf body = {.max = LIMIT_UPLOAD_BYTES};
-    enum status status = pack_finish(pack, &body, err);
+    enum status status = payload_encode_zstd(&pack->payload, &body, err);
     struct window_upload upload = {.body = body.data,
                                    .size = body.len,
                                    .instances = (uint32_t)pack->payload.instances,

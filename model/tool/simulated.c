@@ -1,11 +1,10 @@
 /* See simulated.h. */
 #include "model/tool/simulated.h"
-#include "api/wire/zst.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { ENCODE_CHUNK = 64, ANSWER_NEW = 24, ZSTD_LEVEL = 19, NAME_BYTES = 24 };
+enum { ENCODE_CHUNK = 64, ANSWER_NEW = 24, NAME_BYTES = 24 };
 
 /* ---- a window ---- */
 
@@ -173,15 +172,12 @@ static enum status wire_measure(struct payload *p, const struct mllm *edge, size
                                 struct err *err)
 {
     char encoder[HASH_HEX];
-    struct buf raw = {.max = LIMIT_UPLOAD_RAW_BYTES}, packed = {.max = LIMIT_UPLOAD_BYTES};
+    struct buf packed = {.max = LIMIT_UPLOAD_BYTES};
     hash_hex(&edge->encoder, encoder);
     p->encoder = encoder;
-    enum status status = payload_encode(p, &raw, err);
-    if (status == STATUS_OK)
-        status = zst_compress(raw.data, raw.len, ZSTD_LEVEL, &packed, err);
+    enum status status = payload_encode_zstd(p, &packed, err);
     *bytes = packed.len;
     p->encoder = NULL;
-    buf_free(&raw);
     buf_free(&packed);
     return status;
 }
