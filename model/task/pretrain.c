@@ -375,8 +375,7 @@ static struct tensor language_loss(void *ctx, struct tape *tape, int shard, int 
     if (tape->status != STATUS_OK)
         return (struct tensor){0};
     struct mllm_taps taps = {0};
-    struct tensor hidden = mllm_forward(tape, l->model, &b.model, &taps);
-    struct tensor logits = mllm_logits(tape, l->model, hidden, b.rows, b.row_count);
+    struct tensor logits = mllm_row_logits(tape, l->model, &b.model, &taps, b.rows, b.row_count);
     struct tensor mean = op_mean_time(tape, taps.query_output);
     struct tensor loss[2] = {
         op_cross_entropy(tape, logits, b.labels),
