@@ -94,7 +94,8 @@ static bool blas_own_is_faster(const struct kernels *k, bool tb, int M, int N, i
 {
     if (M == 1)
         return true;
-    if (k == &kernels_base || N < 16 || M < (tb ? 12 : 4) || (ptrdiff_t)N * K > 768 * 768)
+    if (k == &kernels_base || N < 16 || M < (tb ? 12 : 4) ||
+        (ptrdiff_t)N * K > (ptrdiff_t)768 * 768)
         return false;
     return M <= (k == &kernels_avx512 ? 2048 : 32);
 }

@@ -15,7 +15,7 @@ static inline void softmax_exp(float *restrict y, const float *restrict x, float
 static float kernel_log_sum_exp(const float *x, float factor, int V)
 {
     float block[512], m = factor * vec_max(x, V);
-    double sum = 0;
+    double sum = 0; /* at least 1 in the end: the largest term is e^0 */
     for (int i = 0; i < V; i += 512) {
         int n = V - i < 512 ? V - i : 512;
         softmax_exp(block, x + i, factor, m, n);

@@ -77,9 +77,10 @@ struct tensor op_cross_entropy_weighted(struct tape *tape, struct tensor logits,
     if (!tape_expect(tape, tensor_is(logits) && labels, "cross_entropy", "logits and labels"))
         return (struct tensor){0};
     int R = tensor_rows(logits), V = tensor_cols(logits);
-    float *weight = tape_floats(tape, 2 * (size_t)R), *lse = weight + R;
-    if (!weight || !tape_expect(tape, cross_entropy_weights(weight, labels, row_weight, R, V),
-                                "cross_entropy", "labels below the vocabulary's size"))
+    float *weight = tape_floats(tape, (size_t)R), *lse = tape_floats(tape, (size_t)R);
+    if (!weight || !lse ||
+        !tape_expect(tape, cross_entropy_weights(weight, labels, row_weight, R, V), "cross_entropy",
+                     "labels below the vocabulary's size"))
         return (struct tensor){0};
     double loss = cross_entropy_forward(logits.data, labels, weight, lse, R, V);
     struct tensor y = loss_tensor(tape, logits, loss);

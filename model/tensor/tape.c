@@ -77,7 +77,7 @@ void tape_fail(struct tape *tape, enum status code, const char *format, ...)
     char text[sizeof tape->err.text];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    (void)vsnprintf(text, sizeof text, format, args);
     va_end(args);
     tape->status = err_set(&tape->err, code, "%s", text);
 }
