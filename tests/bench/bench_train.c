@@ -181,8 +181,9 @@ int main(int argc, char **argv)
 {
     static double seconds[STEPS_MAX];
     const char *mode = argc > 1 ? argv[1] : "full";
-    int threads = argc > 2 ? atoi(argv[2]) : 2, steps = argc > 3 ? atoi(argv[3]) : 12;
-    int shards = argc > 4 ? atoi(argv[4]) : threads;
+    int threads = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 2,
+        steps = argc > 3 ? (int)strtol(argv[3], NULL, 10) : 12;
+    int shards = argc > 4 ? (int)strtol(argv[4], NULL, 10) : threads;
     struct pool *pool;
     struct adamw opt;
     struct err err;
