@@ -197,6 +197,20 @@ static void mean_reference(double *y, double *const *x, const void *ctx)
         y[i / (T * C) * C + i % C] += x[0][i] / T;
 }
 
+static struct tensor columns_op(struct tape *tape, struct tensor *x, struct param *p,
+                                const void *ctx)
+{
+    (void)p, (void)ctx;
+    return op_columns(tape, x[0], 3, 4);
+}
+
+static void columns_reference(double *y, double *const *x, const void *ctx)
+{
+    (void)ctx;
+    for (int i = 0; i < B * T * 4; i++)
+        y[i] = x[0][i / 4 * C + 3 + i % 4];
+}
+
 /* two heads of C/2 -> D must be even: C = 8 here */
 static struct tensor rope_op(struct tape *tape, struct tensor *x, struct param *p, const void *ctx)
 {
@@ -236,6 +250,7 @@ static void test_along_time(void **state)
          1e-6},
         {"rows", 1, {{3, {B, T, C}, false}}, rows_op, rows_reference, NULL, 1e-6},
         {"mean_time", 1, {{3, {B, T, C}, false}}, mean_op, mean_reference, NULL, 1e-6},
+        {"columns", 1, {{3, {B, T, C}, false}}, columns_op, columns_reference, NULL, 1e-6},
         {"rope", 1, {{3, {B, T, 8}, false}}, rope_op, rope_reference, NULL, 3e-6},
     };
     (void)state;
