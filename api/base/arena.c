@@ -88,3 +88,11 @@ void arena_reset(struct arena *arena, size_t mark)
     POISON(arena->base + mark, arena->used - mark);
     arena->used = mark;
 }
+
+void *arena_keep(struct arena *arena, size_t mark, const void *data, size_t size)
+{
+    UNPOISON(arena->base + mark, arena->used - mark);
+    memmove(arena->base + mark, data, size);
+    arena_reset(arena, mark);
+    return arena_alloc(arena, size);
+}

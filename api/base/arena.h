@@ -22,5 +22,8 @@ char *arena_strdup(struct arena *arena, const char *text);
 
 /* mark = arena->used before; arena_reset(arena, mark) frees everything allocated since. */
 void arena_reset(struct arena *arena, size_t mark);
+/* Frees everything allocated since but `size` bytes at data (allocated since, too), which move down
+ * to the mark; returns their new place. */
+void *arena_keep(struct arena *arena, size_t mark, const void *data, size_t size);
 
 #endif

@@ -5,15 +5,22 @@
 
 enum { SCORE_ROWS = 32 }; /* options scored at a time: bounds the copies of the cache */
 
+static int32_t largest(const float *x, int n)
+{
+    int32_t best = 0;
+    for (int32_t i = 1; i < n; i++)
+        best = x[i] > x[best] ? i : best;
+    return best;
+}
+
 /* log sum exp(x); logits minus this are log-probabilities */
 static float log_normaliser(const float *x, int n)
 {
-    float max = x[0];
-    double sum = 0;
-    for (int i = 1; i < n; i++)
-        max = x[i] > max ? x[i] : max;
+    int top = largest(x, n);
+    float max = x[top];
+    double sum = 1; /* the largest itself */
     for (int i = 0; i < n; i++)
-        sum += (double)expf(x[i] - max);
+        sum += i == top ? 0 : (double)expf(x[i] - max);
     return max + (float)log(sum);
 }
 
@@ -124,14 +131,6 @@ struct greedy {
     int *drawn;     /* tokens drawn per prompt, the end token included */
     int live;
 };
-
-static int32_t largest(const float *x, int n)
-{
-    int32_t best = 0;
-    for (int32_t i = 1; i < n; i++)
-        best = x[i] > x[best] ? i : best;
-    return best;
-}
 
 /* Takes the next token of one row; false when that was the end token. */
 static bool draw(struct greedy *g, int row, const float *logits)

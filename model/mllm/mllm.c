@@ -17,11 +17,8 @@ struct tensor layer_keep(struct tape *tape, size_t mark, struct tensor x)
 {
     if (tape->recording || tape->status != STATUS_OK)
         return x;
-    arena_reset(tape->arena, mark);
-    struct tensor kept = tape_tensor(tape, false, x.ndim, x.dim);
-    if (kept.data)
-        memmove(kept.data, x.data, tensor_count(x) * sizeof *x.data);
-    return kept;
+    float *data = arena_keep(tape->arena, mark, x.data, tensor_count(x) * sizeof *x.data);
+    return tensor_view(data, x.ndim, x.dim);
 }
 
 struct tensor mllm_embed(struct tape *tape, const struct mllm *m, const struct mllm_batch *b,

@@ -33,39 +33,23 @@ struct slot {
     unsigned char dim[TENSOR_DIMS];
 };
 
-#define MATRIX(type, name, member, O, I)                                                           \
-    {                                                                                              \
-        name ".weight", offsetof(type, member.weight), NORMAL,                                     \
-        {                                                                                          \
-            O, I                                                                                   \
-        }                                                                                          \
-    }
-#define DENSE(type, name, member, O, I)                                                            \
-    MATRIX(type, name, member, O, I),                                                              \
-    {                                                                                              \
-        name ".bias", offsetof(type, member.bias), ZEROS,                                          \
-        {                                                                                          \
-            O                                                                                      \
-        }                                                                                          \
-    }
-#define NORM(type, name, member, W)                                                                \
-    {name ".weight", offsetof(type, member##_w), ONES, {W}},                                       \
-    {                                                                                              \
-        name ".bias", offsetof(type, member##_b), ZEROS,                                           \
-        {                                                                                          \
-            W                                                                                      \
-        }                                                                                          \
-    }
+/* clang-format off */
+/* NOLINTBEGIN(bugprone-macro-parentheses): the arguments are a type, a member and initialisers */
+#define MATRIX(type, name, member, O, I) \
+    {name ".weight", offsetof(type, member.weight), NORMAL, {O, I}}
+#define DENSE(type, name, member, O, I) \
+    MATRIX(type, name, member, O, I), {name ".bias", offsetof(type, member.bias), ZEROS, {O}}
+#define NORM(type, name, member, W) \
+    {name ".weight", offsetof(type, member##_w), ONES, {W}}, \
+    {name ".bias", offsetof(type, member##_b), ZEROS, {W}}
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 static const struct slot vision_head[] = {
-    {"embeddings.class_embedding",
-     offsetof(struct mllm, vision.class_embedding),
-     NORMAL,
+    {"embeddings.class_embedding", offsetof(struct mllm, vision.class_embedding), NORMAL,
      {ONE, ONE, C}},
-    {"embeddings.position_embedding", offsetof(struct mllm, vision.positions), NORMAL, {ONE, N, C}},
-    {"embeddings.patch_embedding.weight",
-     offsetof(struct mllm, vision.patch.weight),
-     NORMAL,
+    {"embeddings.position_embedding", offsetof(struct mllm, vision.positions), NORMAL,
+     {ONE, N, C}},
+    {"embeddings.patch_embedding.weight", offsetof(struct mllm, vision.patch.weight), NORMAL,
      {C, RGB, P, P}},
     {"embeddings.patch_embedding.bias", offsetof(struct mllm, vision.patch.bias), ZEROS, {C}},
     {0},
@@ -92,10 +76,9 @@ static const struct slot query_tokens[] = {
     {0},
 };
 static const struct slot qformer_text_head[] = {
-    {"embeddings.word_embeddings.weight", offsetof(struct mllm, qformer.words), NORMAL, {V, C}},
-    {"embeddings.position_embeddings.weight",
-     offsetof(struct mllm, qformer.positions),
-     NORMAL,
+    {"embeddings.word_embeddings.weight", offsetof(struct mllm, qformer.words), NORMAL,
+     {V, C}},
+    {"embeddings.position_embeddings.weight", offsetof(struct mllm, qformer.positions), NORMAL,
      {N, C}},
     NORM(struct mllm, "embeddings.layernorm", qformer.norm, C),
     {0},
@@ -160,6 +143,7 @@ static const struct slot llama_untied[] = {
     MATRIX(struct mllm, "lm_head", llama.head, V, C),
     {0},
 };
+/* clang-format on */
 
 /* ---- walking the tables ---- */
 
