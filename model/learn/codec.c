@@ -41,8 +41,10 @@ struct code {
 static void ratio_fill(float ratio[SCALE_CODES])
 {
     double r = 1;
-    for (int c = SCALE_CODES - 1; c > 0; c--, r *= SCALE_STEP)
+    for (int c = SCALE_CODES - 1; c > 0; c--) {
         ratio[c] = (float)r;
+        r *= SCALE_STEP;
+    }
     ratio[0] = 0;
 }
 

@@ -104,9 +104,10 @@ enum status phi_fit(struct phi *phi, int k, const float *x, const float *y, size
                     struct err *err)
 {
     size_t D = (size_t)phi->in + 1, O = (size_t)phi->out;
-    double *gram = calloc(D * (D + O), sizeof *gram), *solution = gram + D * D;
+    double *gram = calloc(D * (D + O), sizeof *gram);
     if (!gram)
         return err_set(err, STATUS_NO_MEMORY, "no memory for a regression of %zu columns", D);
+    double *solution = gram + D * D;
     normal_accumulate(x, y, n, phi->in, phi->out, gram, solution);
     for (size_t i = 0; i < D; i++)
         gram[i * D + i] += RIDGE * (double)n;

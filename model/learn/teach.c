@@ -11,8 +11,6 @@ static const size_t ARENA_CAP = (size_t)2 << 30;
 
 static void label_take(const struct mllm *teacher, const struct answer *answer, struct exemplar *e)
 {
-    if (e->corrected)
-        return;
     int32_t *label = e->ids + e->prompt_count;
     memcpy(label, answer->ids, (size_t)answer->count * sizeof *label);
     e->label_count = answer->count;
@@ -20,29 +18,43 @@ static void label_take(const struct mllm *teacher, const struct answer *answer, 
         label[e->label_count++] = teacher->config.text.eos;
 }
 
+/* Asks about what no user corrected; asked[]: which exemplars, in order. */
+static int asks_fill(const struct exemplar *items, int n, struct ask *asks, int *asked)
+{
+    int count = 0;
+    for (int i = 0; i < n; i++) {
+        if (items[i].corrected)
+            continue;
+        asks[count] = (struct ask){.visual = items[i].visual,
+                                   .visual_count = items[i].visual_count,
+                                   .question = items[i].question};
+        asked[count++] = i;
+    }
+    return count;
+}
+
 static enum status labels_ask(const struct mllm *teacher, struct pool *pool, struct exemplar *items,
                               int n, struct err *err)
 {
     struct ask *asks = calloc((size_t)n, sizeof *asks);
     struct answer *answers = calloc((size_t)n, sizeof *answers);
+    int *asked = calloc((size_t)n, sizeof *asked);
     enum status s = STATUS_NO_MEMORY;
-    if (!asks || !answers) {
+    if (!asks || !answers || !asked) {
         err_set(err, s, "no memory to label %d uploads", n);
         goto out;
     }
-    for (int i = 0; i < n; i++)
-        asks[i] = (struct ask){.visual = items[i].visual,
-                               .visual_count = items[i].visual_count,
-                               .question = items[i].question};
-    s = answer_batch(teacher, pool, asks, n, LABEL_NEW, answers, err);
-    for (int i = 0; s == STATUS_OK && i < n; i++) {
-        label_take(teacher, &answers[i], &items[i]);
+    int count = asks_fill(items, n, asks, asked);
+    s = answer_batch(teacher, pool, asks, count, LABEL_NEW, answers, err);
+    for (int i = 0; s == STATUS_OK && i < count; i++)
+        label_take(teacher, &answers[i], &items[asked[i]]);
+    for (int i = 0; s == STATUS_OK && i < n; i++)
         if (items[i].label_count == 0)
             s = err_set(err, STATUS_MALFORMED, "the label of upload %d is empty", i);
-    }
 out:
     free(asks);
     free(answers);
+    free(asked);
     return s;
 }
 
