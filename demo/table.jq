@@ -19,7 +19,7 @@ def uploaded:
     "\(.instances_uploaded)/\(.instances_seen) \(100 * .instances_uploaded / .instances_seen | fixed(1))%";
 def cost:
     (uploaded | pad(14))
-    + ("\(.uplink_bytes | kb) (\(.raw_bytes / 1000 | fixed(0)), \(.jpeg_bytes | kb))" | pad(23))
+    + ("\(.uplink_bytes | kb) (\(.raw_bytes / 1000 | fixed(0)), \(.jpeg_bytes / 1000 | fixed(0)))" | pad(23))
     + (.delta_bytes | kb | pad(10))
     + (8 * .delta_bytes / ([.parameters_updated, 1] | max) | fixed(2) | pad(6))
     + (.seconds | fixed(1) | pad(6));
@@ -27,7 +27,8 @@ def row:
     (.round // "-" | pad(5)) + (.target | accuracy | pad(14)) + (.new_concepts | accuracy | pad(14))
     + (.source | accuracy | pad(14)) + if .round then "  " + cost else "" end;
 def head:
-    "round  target MC/DA  new concepts  source MC/DA      uploaded   uplink KB (raw, JPEG)  delta KB  bits     s";
+    "                                                                uplink KB (every image",
+    "round  target MC/DA  new concepts  source MC/DA      uploaded     as raw, as JPEG)    delta KB  bits     s";
 
 # --- all seeds ---
 
@@ -48,8 +49,8 @@ def last: .rounds[-1];
 def line($name; $a; $b; $c): ($name | padr(22)) + ($a | pad(26)) + ($b | pad(26)) + ($c | pad(26));
 def model($name; which):
     line($name; map(which.target) | pair; map(which.new_concepts) | pair; map(which.source) | pair);
-def per_upload: map([.rounds[].uplink_bytes] | add) as $b
-    | map([.rounds[].instances_uploaded] | add) as $n | ($b | add) / ([$n | add, 1] | max);
+def per_image($bytes; $count): # over all rounds of all seeds
+    ([.[].rounds[][$bytes]] | add) / ([[.[].rounds[][$count]] | add, 1] | max) | fixed(0);
 def per_parameter: [.[].rounds[] | 8 * .delta_bytes / ([.parameters_updated, 1] | max)] | mean;
 def summary:
     .seeds
@@ -62,6 +63,7 @@ def summary:
            recovered("new_concepts"; .head_refit) | pair; ""),
       line("gap recovered, loop"; recovered("target"; last) | pair;
            recovered("new_concepts"; last) | pair; ""),
-      "uplink \(per_upload | fixed(0)) bytes per uploaded instance, downlink \(per_parameter | fixed(2)) bits per updated parameter",
+      "uplink: \(per_image("uplink_bytes"; "instances_uploaded")) bytes per uploaded instance; an image is \(per_image("jpeg_bytes"; "instances_seen")) bytes as JPEG, \(per_image("raw_bytes"; "instances_seen")) raw",
+      "downlink: \(per_parameter | fixed(2)) bits per updated parameter",
       "peak memory: edge \(map(.peak_mib.edge) | max) MiB, cloud \(map(.peak_mib.cloud) | max) MiB",
       "edge and cloud hold the same parameters, to the bit: \(if all(.[]; .identical) then "yes" else "NO" end)";
