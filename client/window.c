@@ -296,7 +296,7 @@ enum status window_preview(const struct window_options *options, const struct ml
     enum status status =
         pack_add(&pack, options, m, visual, 1 + side * side, record, options->seed, err);
     if (status == STATUS_OK)
-        status = pack_finish(&pack, &body, err);
+        status = payload_encode_zstd(&pack.payload, &body, err);
     if (status == STATUS_OK) {
         memcpy(positions, pack.payload.positions, pack.payload.tokens * sizeof *positions);
         *kept = (int)pack.payload.tokens;

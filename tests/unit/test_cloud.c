@@ -1,0 +1,372 @@
+/* The agent's HTTP client against a peer that answers, lies, cuts and stalls: a thread that serves
+ * one canned answer per connection and keeps what it was asked. */
+// links: client
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "client/cloud.h"
+#include "client/stop.h"
+#include "edge_tiny.h"
+#include "fault_io.h"
+#include <netinet/in.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/socket.h>
+
+enum { PEER_ANSWERS = 8, PEER_TEXT = 16384 };
+
+struct peer {
+    int fd;
+    char url[64];
+    const char *answer[PEER_ANSWERS]; /* whole answers, status line included; NULL ends */
+    char asked[PEER_ANSWERS][PEER_TEXT];
+    int served;
+    pthread_t thread;
+    struct cloud *cloud;
+    char dir[TINY_PATH], file[2 * TINY_PATH];
+};
+
+/* Reads a request: the head, and as much body as Content-Length says. */
+static void peer_read(int fd, char out[PEER_TEXT])
+{
+    size_t used = 0, wanted = 0;
+    while (used < PEER_TEXT - 1 && (!wanted || used < wanted)) {
+        ssize_t n = recv(fd, out + used, PEER_TEXT - 1 - used, 0);
+        if (n <= 0)
+            break;
+        used += (size_t)n;
+        out[used] = '\0';
+        char *end = strstr(out, "\r\n\r\n"), *length = strcasestr(out, "Content-Length:");
+        if (end && !wanted)
+            wanted = (size_t)(end + 4 - out) + (length ? (size_t)atol(length + 15) : 0);
+    }
+    out[used] = '\0';
+}
+
+static void *peer_serve(void *ctx)
+{
+    struct peer *peer = ctx;
+    for (int i = 0; i < PEER_ANSWERS && peer->answer[i]; i++) {
+        int fd = accept(peer->fd, NULL, NULL);
+        if (fd < 0)
+            return NULL;
+        peer_read(fd, peer->asked[i]);
+        size_t len = strlen(peer->answer[i]);
+        if (write(fd, peer->answer[i], len) == (ssize_t)len)
+            peer->served++;
+        close(fd);
+    }
+    return NULL;
+}
+
+static int set_up(void **state)
+{
+    struct peer *peer = calloc(1, sizeof *peer);
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t size = sizeof address;
+    assert_non_null(peer);
+    signal(SIGPIPE, SIG_IGN);
+    stop_clear();
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    peer->fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_true(peer->fd >= 0);
+    assert_int_equal(bind(peer->fd, (struct sockaddr *)&address, size), 0);
+    assert_int_equal(listen(peer->fd, 8), 0);
+    assert_int_equal(getsockname(peer->fd, (struct sockaddr *)&address, &size), 0);
+    snprintf(peer->url, sizeof peer->url, "http://127.0.0.1:%d/", ntohs(address.sin_port));
+    assert_int_equal(cloud_create(peer->url, "test", &peer->cloud, NULL), STATUS_OK);
+    tiny_folder(peer->dir);
+    snprintf(peer->file, sizeof peer->file, "%s/patch.part", peer->dir);
+    *state = peer;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct peer *peer = *state;
+    cloud_destroy(peer->cloud);
+    close(peer->fd);
+    tiny_remove(peer->dir);
+    free(peer);
+    return 0;
+}
+
+static void peer_start(struct peer *peer)
+{
+    assert_int_equal(pthread_create(&peer->thread, NULL, peer_serve, peer), 0);
+}
+
+static void peer_finish(struct peer *peer)
+{
+    shutdown(peer->fd, SHUT_RDWR);
+    pthread_join(peer->thread, NULL);
+}
+
+#define OK_HEAD "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: "
+
+static enum status upload(struct peer *peer, struct err *err)
+{
+    struct hash hash;
+    int64_t sent;
+    hash_bytes("body", 4, &hash);
+    enum status status = cloud_upload(peer->cloud, "body", 4, &hash, &sent, err);
+    if (status == STATUS_OK)
+        assert_int_equal(sent, 4);
+    return status;
+}
+
+static void test_an_upload_names_its_content(void **state)
+{
+    struct peer *peer = *state;
+    struct err err = {0};
+    peer->answer[0] = "HTTP/1.1 201 Created\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    peer_start(peer);
+    if (upload(peer, &err) != STATUS_OK)
+        fail_msg("%s", err.text);
+    peer_finish(peer);
+    assert_non_null(strstr(peer->asked[0], "POST /tokens HTTP/1.1"));
+    assert_non_null(strstr(peer->asked[0], "Content-Encoding: zstd"));
+    assert_non_null(strstr(peer->asked[0], "Content-Type: application/x-safetensors"));
+    /* SHA-256 of "body" */
+    assert_non_null(strstr(peer->asked[0], "Idempotency-Key: 230d8358dc8e8890b4c58deeb62912ee"
+                                           "2f20357ae92a5cc861b98e68fe31acb5"));
+    assert_string_equal(strstr(peer->asked[0], "\r\n\r\n") + 4, "body");
+}
+
+static void test_statuses_say_whether_to_try_again(void **state)
+{
+    struct peer *peer = *state;
+    struct err err = {0};
+    peer->answer[0] = "HTTP/1.1 422 No\r\nConnection: close\r\nContent-Length: 27\r\n\r\n"
+                      "{\"detail\": \"wrong encoder\"}";
+    peer->answer[1] = "HTTP/1.1 429 Slow\r\nRetry-After: 7\r\nConnection: close\r\n"
+                      "Content-Length: 0\r\n\r\n";
+    peer->answer[2] = "HTTP/1.1 507 Full\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    peer->answer[3] = "HTTP/1.1 409 Other\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    peer->answer[4] = "garbage\r\n\r\n";
+    peer_start(peer);
+    assert_int_equal(upload(peer, &err), STATUS_REFUSED);
+    assert_non_null(strstr(err.text, "wrong encoder"));
+    assert_int_equal(upload(peer, &err), STATUS_BUSY);
+    assert_int_equal(cloud_retry_after_ms(peer->cloud), 7000);
+    assert_int_equal(upload(peer, &err), STATUS_PEER);
+    assert_int_equal(upload(peer, &err), STATUS_CONFLICT);
+    assert_int_equal(upload(peer, &err), STATUS_UNREACHABLE);
+    peer_finish(peer);
+    assert_int_equal(upload(peer, &err), STATUS_UNREACHABLE);
+    assert_non_null(strstr(err.text, "127.0.0.1"));
+}
+
+static void test_urls(void **state)
+{
+    struct cloud *cloud = NULL;
+    static const char *const bad[] = {"",           "127.0.0.1:8080", "ftp://x",
+                                      "http://a b", "http://x?y",     "file:///etc/passwd"};
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_int_equal(cloud_create(bad[i], "d", &cloud, NULL), STATUS_USAGE);
+    assert_int_equal(cloud_create("http://host/prefix///", "d", &cloud, NULL), STATUS_OK);
+    assert_string_equal(cloud_url(cloud), "http://host/prefix");
+    cloud_destroy(cloud);
+}
+
+#define HASH_A "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"
+
+/* An answer with this JSON; static storage. */
+static const char *json_answer(const char *text)
+{
+    static char answers[PEER_ANSWERS][1024];
+    static int next;
+    char *out = answers[next++ % PEER_ANSWERS];
+    snprintf(out, 1024, OK_HEAD "%zu\r\n\r\n%s", strlen(text), text);
+    return out;
+}
+
+static void test_the_next_release_goes_on_from_ours(void **state)
+{
+    struct peer *peer = *state;
+    struct cloud_release release;
+    struct err err = {0};
+    peer->answer[0] = json_answer(
+        "{\"deltas\":[{\"version\":2,\"base_version\":1,\"size\":9,\"sha256\":\"" HASH_A "\"},"
+        "{\"version\":3,\"base_version\":2,\"size\":10,\"sha256\":\"" HASH_A "\",\"x\":1}]}");
+    peer->answer[1] = json_answer("{\"deltas\":[]}");
+    peer_start(peer);
+    if (cloud_next_release(peer->cloud, 2, 5, &release, &err) != STATUS_OK)
+        fail_msg("%s", err.text);
+    assert_int_equal(release.version, 3);
+    assert_int_equal(release.size, 10);
+    assert_non_null(strstr(peer->asked[0], "GET /deltas?after=2&wait=5 "));
+    assert_int_equal(cloud_next_release(peer->cloud, 3, 0, &release, &err), STATUS_NOT_FOUND);
+    peer_finish(peer);
+}
+
+static void test_unreadable_lists_are_the_peers_fault(void **state)
+{
+    static const char *const bad[] = {
+        "",
+        "[",
+        "{\"deltas\":1}",
+        "{\"deltas\":[{\"version\":-1,\"base_version\":0,\"size\":9,\"sha256\":\"" HASH_A "\"}]}",
+        "{\"deltas\":[{\"version\":1,\"base_version\":0,\"size\":9,\"sha256\":\"xyz\"}]}",
+        "{\"deltas\":[{\"version\":1,\"base_version\":0,\"size\":99999999999,\"sha256\":\"" HASH_A
+        "\"}]}"};
+    struct peer *peer = *state;
+    struct cloud_release release;
+    for (int i = 1; i < 6; i++)
+        peer->answer[i - 1] = json_answer(bad[i]);
+    peer->answer[5] = "HTTP/1.1 404 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    peer_start(peer);
+    for (int i = 1; i <= 6; i++) {
+        struct err err = {0};
+        assert_int_equal(cloud_next_release(peer->cloud, 0, 0, &release, &err), STATUS_PEER);
+        assert_non_null(strstr(err.text, "/deltas"));
+    }
+    peer_finish(peer);
+}
+
+static void expect_file(const struct peer *peer, const char *text)
+{
+    struct buf bytes = {.max = 4096};
+    assert_int_equal(io_read_file(io_posix(), peer->file, &bytes, NULL), STATUS_OK);
+    assert_int_equal(bytes.len, strlen(text));
+    assert_memory_equal(bytes.data, text, bytes.len);
+    buf_free(&bytes);
+}
+
+static void test_a_cut_download_goes_on_by_range(void **state)
+{
+    struct peer *peer = *state;
+    struct cloud_release release = {.version = 1, .size = 10};
+    int64_t received;
+    peer->answer[0] = OK_HEAD "10\r\n\r\n0123";
+    peer->answer[1] = "HTTP/1.1 206 Partial\r\nConnection: close\r\nContent-Length: 6\r\n"
+                      "Content-Range: bytes 4-9/10\r\n\r\n456789";
+    peer_start(peer);
+    assert_int_equal(cloud_fetch(peer->cloud, io_posix(), &release, peer->file, &received, NULL),
+                     STATUS_UNREACHABLE);
+    expect_file(peer, "0123");
+    assert_int_equal(cloud_fetch(peer->cloud, io_posix(), &release, peer->file, &received, NULL),
+                     STATUS_OK);
+    assert_int_equal(received, 6);
+    peer_finish(peer);
+    expect_file(peer, "0123456789");
+    assert_non_null(strstr(peer->asked[1], "Range: bytes=4-"));
+    /* whole already: nobody is asked */
+    assert_int_equal(cloud_fetch(peer->cloud, io_posix(), &release, peer->file, &received, NULL),
+                     STATUS_OK);
+}
+
+static void test_a_server_without_ranges_starts_over(void **state)
+{
+    struct peer *peer = *state;
+    struct cloud_release release = {.version = 1, .size = 10};
+    int64_t received;
+    peer->answer[0] = OK_HEAD "10\r\n\r\n0123";
+    peer->answer[1] = OK_HEAD "10\r\n\r\nabcdefghij";
+    peer_start(peer);
+    cloud_fetch(peer->cloud, io_posix(), &release, peer->file, &received, NULL);
+    assert_int_equal(cloud_fetch(peer->cloud, io_posix(), &release, peer->file, &received, NULL),
+                     STATUS_OK);
+    peer_finish(peer);
+    expect_file(peer, "abcdefghij");
+}
+
+static void test_an_endless_download_stops_at_the_declared_size(void **state)
+{
+    struct peer *peer = *state;
+    struct cloud_release release = {.version = 1, .size = 10};
+    struct err err = {0};
+    int64_t received;
+    peer->answer[0] = OK_HEAD "20\r\n\r\n01234567890123456789";
+    peer_start(peer);
+    assert_int_equal(cloud_fetch(peer->cloud, io_posix(), &release, peer->file, &received, &err),
+                     STATUS_PEER);
+    peer_finish(peer);
+    assert_non_null(strstr(err.text, "more bytes"));
+    assert_false(io_exists(peer->file));
+}
+
+static void test_an_error_answer_is_not_kept_as_the_file(void **state)
+{
+    struct peer *peer = *state;
+    struct cloud_release release = {.version = 1, .size = 1000};
+    int64_t received;
+    peer->answer[0] = "HTTP/1.1 500 Oops\r\nConnection: close\r\nContent-Length: 4\r\n\r\noops";
+    peer_start(peer);
+    assert_int_equal(cloud_fetch(peer->cloud, io_posix(), &release, peer->file, &received, NULL),
+                     STATUS_PEER);
+    peer_finish(peer);
+    assert_false(io_exists(peer->file));
+}
+
+static void test_a_full_disk_is_said_to_be_one(void **state)
+{
+    struct peer *peer = *state;
+    struct cloud_release release = {.version = 1, .size = 10};
+    struct fault_io fault = fault_io_make(1, ENOSPC); /* the open goes well, the write does not */
+    struct err err = {0};
+    int64_t received;
+    peer->answer[0] = OK_HEAD "10\r\n\r\n0123456789";
+    peer_start(peer);
+    assert_int_equal(cloud_fetch(peer->cloud, &fault.io, &release, peer->file, &received, &err),
+                     STATUS_DISK_FULL);
+    peer_finish(peer);
+    assert_non_null(strstr(err.text, peer->file));
+}
+
+static void test_a_stop_breaks_off_a_long_poll(void **state)
+{
+    struct peer *peer = *state;
+    struct cloud_release release;
+    stop_request(); /* nobody accepts: the call would hang until its timeout */
+    assert_int_equal(cloud_next_release(peer->cloud, 0, 30, &release, NULL), STATUS_CANCELLED);
+    stop_clear();
+}
+
+static void test_rounds(void **state)
+{
+    struct peer *peer = *state;
+    struct cloud_round round;
+    int64_t id;
+    peer->answer[0] = json_answer("{\"id\": 4, \"state\": \"queued\"}");
+    peer->answer[1] = json_answer("{\"id\": 4, \"state\": \"running\"}");
+    peer->answer[2] = json_answer("{\"rounds\": [{\"id\": 4, \"state\": \"rejected\"}]}");
+    peer->answer[3] = json_answer("{\"rounds\": []}");
+    peer_start(peer);
+    assert_int_equal(cloud_distill(peer->cloud, &id, NULL), STATUS_OK);
+    assert_int_equal(id, 4);
+    assert_int_equal(cloud_round(peer->cloud, 4, &round, NULL), STATUS_OK);
+    assert_false(round.over);
+    assert_int_equal(cloud_round(peer->cloud, 0, &round, NULL), STATUS_OK);
+    assert_true(round.over);
+    assert_int_equal(cloud_round(peer->cloud, 0, &round, NULL), STATUS_NOT_FOUND);
+    peer_finish(peer);
+    assert_non_null(strstr(peer->asked[0], "POST /distill "));
+    assert_non_null(strstr(peer->asked[1], "GET /distill/4 "));
+}
+
+#define CLOUD_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CLOUD_TEST(test_an_upload_names_its_content),
+        CLOUD_TEST(test_statuses_say_whether_to_try_again),
+        CLOUD_TEST(test_urls),
+        CLOUD_TEST(test_the_next_release_goes_on_from_ours),
+        CLOUD_TEST(test_unreadable_lists_are_the_peers_fault),
+        CLOUD_TEST(test_a_cut_download_goes_on_by_range),
+        CLOUD_TEST(test_a_server_without_ranges_starts_over),
+        CLOUD_TEST(test_an_endless_download_stops_at_the_declared_size),
+        CLOUD_TEST(test_an_error_answer_is_not_kept_as_the_file),
+        CLOUD_TEST(test_a_full_disk_is_said_to_be_one),
+        CLOUD_TEST(test_a_stop_breaks_off_a_long_poll),
+        CLOUD_TEST(test_rounds),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
