@@ -16,7 +16,7 @@ static const char *setting(const char *name, const char *otherwise)
 }
 
 static struct payload_instance instances[INSTANCES_MAX];
-static char ids[INSTANCES_MAX][16];
+static char ids[INSTANCES_MAX][32];
 static float values[INSTANCES_MAX * TOKENS_MAX * WIDTH_MAX];
 static uint8_t codes[INSTANCES_MAX * TOKENS_MAX * WIDTH_MAX];
 static uint16_t scales[INSTANCES_MAX * TOKENS_MAX], positions[INSTANCES_MAX * TOKENS_MAX];
@@ -31,7 +31,7 @@ static void fill(struct payload *p, uint64_t seed, int count)
     for (size_t t = 0; t < p->tokens; t++)
         positions[t] = (uint16_t)(t % (size_t)count);
     for (size_t i = 0; i < p->instances; i++) {
-        snprintf(ids[i], sizeof ids[i], "q%llu-%zu", (unsigned long long)seed % 100000, i);
+        snprintf(ids[i], sizeof ids[i], "q%u-%d", (unsigned)seed % 100000u, (int)i % INSTANCES_MAX);
         instances[i] = (struct payload_instance){.id = ids[i],
                                                  .question = questions[i % 3],
                                                  .answer = "red",
