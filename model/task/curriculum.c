@@ -13,14 +13,9 @@ enum {
     IMAGE_BYTES = WORLD_SIZE * WORLD_SIZE * 3
 };
 
-/* How often a kind is asked in pretraining: relation and compare, the slow ones, most of all. */
-static const float PRETRAIN_SHARE[KINDS] = {
-    [KIND_COLOR] = .14f, [KIND_SHAPE] = .16f,    [KIND_TEXTURE] = .11f, [KIND_COUNT] = .09f,
-    [KIND_EXIST] = .11f, [KIND_RELATION] = .16f, [KIND_COMPARE] = .13f, [KIND_OBJECT] = .10f,
-};
-
 enum status curriculum_init(struct curriculum *c, const struct mllm *model, struct pool *pool,
-                            const char *domain, uint64_t seed, struct err *err)
+                            const char *domain, const float share[KINDS], uint64_t seed,
+                            struct err *err)
 {
     memset(c, 0, sizeof(*c));
     TRY(world_domain_parse(domain, &c->domain, err));
@@ -35,7 +30,7 @@ enum status curriculum_init(struct curriculum *c, const struct mllm *model, stru
     c->refill = REFILL;
     c->tokens = 1 + side * side;
     c->width = model->config.vision.hidden;
-    memcpy(c->share, PRETRAIN_SHARE, sizeof(c->share));
+    memcpy(c->share, share, sizeof(c->share));
     c->scene = calloc((size_t)c->slots, sizeof(*c->scene));
     c->encoded = calloc((size_t)c->slots * (size_t)c->tokens * (size_t)c->width, sizeof(float));
     if (!c->scene || !c->encoded)

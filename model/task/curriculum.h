@@ -26,9 +26,9 @@ struct curriculum {
     struct pool *pool;
     struct world_domain domain;
     uint64_t seed;
-    float share[KINDS]; /* how often each kind is asked, captions apart; sums to 1 */
-    int slots, refill;  /* ring size; scenes replaced per step */
-    int tokens, width;  /* of one scene's encoding */
+    float share[KINDS];
+    int slots, refill; /* ring size; scenes replaced per step */
+    int tokens, width; /* of one scene's encoding */
     struct world_scene *scene;
     float *encoded; /* (slots, tokens, width) */
     int64_t filled; /* scenes drawn so far */
@@ -37,8 +37,10 @@ struct curriculum {
     struct lesson lesson[LESSON_BATCH_MAX];
 };
 
+/* share: how often each kind is asked, captions apart; sums to 1. */
 enum status curriculum_init(struct curriculum *c, const struct mllm *model, struct pool *pool,
-                            const char *domain, uint64_t seed, struct err *err);
+                            const char *domain, const float share[KINDS], uint64_t seed,
+                            struct err *err);
 void curriculum_deinit(struct curriculum *c);
 /* Brings the ring to `step` and fills c->lesson[0 .. batch-1]. */
 enum status curriculum_step(struct curriculum *c, int64_t step, int batch, bool captions,
