@@ -439,7 +439,7 @@ static bool ask_where(struct asking *a)
 
 static bool ask_object(struct asking *a)
 {
-    return coin(a, .5f) ? ask_object_at(a) || ask_where(a) : ask_where(a) || ask_object_at(a);
+    return coin(a, .35f) ? ask_object_at(a) || ask_where(a) : ask_where(a) || ask_object_at(a);
 }
 
 /* ---- captions ---- */
