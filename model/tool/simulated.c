@@ -1,5 +1,6 @@
 /* See simulated.h. */
 #include "model/tool/simulated.h"
+#include "api/base/utf8.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,6 +72,8 @@ static enum status window_answer(struct simulated *s, const struct mllm *edge, s
                          .visual_count = s->tokens,
                          .question = s->question[i]};
     enum status status = answer_batch(edge, pool, asks, s->count, ANSWER_NEW, s->answers, err);
+    for (int i = 0; i < s->count; i++)
+        utf8_clean(s->answers[i].text); /* a byte-level tokenizer may stop within a character */
     free(asks);
     return status;
 }
