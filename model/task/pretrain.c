@@ -496,8 +496,7 @@ static void texts_draw(const struct world_domain *domain, uint64_t seed, char **
     }
 }
 
-static enum status tokenizer_make(struct work *w, int vocab, struct tokenizer **out,
-                                  struct err *err)
+static enum status tokenizer_train_world(struct work *w, int vocab, struct err *err)
 {
     static const char *const SPECIALS[] = {"<pad>", "<s>", "</s>"};
     struct world_domain domain;
@@ -513,7 +512,18 @@ static enum status tokenizer_make(struct work *w, int vocab, struct tokenizer **
     }
     free(texts);
     free(memory);
-    TRY(status);
+    return status;
+}
+
+/* A resumed run keeps its tokenizer: the checkpoints mean its ids, whatever the world says by now.
+ */
+static enum status tokenizer_make(struct work *w, int vocab, struct tokenizer **out,
+                                  struct err *err)
+{
+    char path[PATH_BYTES];
+    TRY(io_join(path, sizeof(path), w->dir, "tokenizer.json", err));
+    if (!io_exists(path))
+        TRY(tokenizer_train_world(w, vocab, err));
     return tokenizer_load(w->io, w->dir, out, err);
 }
 
