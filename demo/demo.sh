@@ -156,9 +156,9 @@ say_goodbye() {
     else
         say "The cloud is stopped; with --keep it stays at $url, and you can:"
     fi
-    say "  curl $url/tokens              # the uploads"
-    say "  curl -X POST $url/distill     # another round"
-    say "  curl -O $url/deltas/1         # the first round's weights"
+    say "  curl $url/tokens          # the uploads"
+    say "  curl $url/distill/1       # the first round: settings, losses, the gate"
+    say "  curl -O $url/deltas/1     # the weights that came of it"
 }
 
 main() {
