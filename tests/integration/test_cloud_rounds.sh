@@ -56,7 +56,7 @@ expect "cancel again" "$(get "/distill/$id" -X DELETE)" 409
 expect "nothing was published" "$(curl -sS "$url/deltas" | jq '.deltas | length')" 0
 
 # released: a long poll hears of it
-curl -sS "$url/deltas?after=0&wait=30" >"$work/poll" &
+curl -sS "$url/deltas?after=0&wait=60" >"$work/poll" &
 poll=$!
 id=$(distill "$quick")
 expect "the round" "$(round_wait "$id")" released
