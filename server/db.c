@@ -8,14 +8,14 @@
 enum { BUSY_MS = 5000 };
 
 /* The two names are only ever pointers: to SQLite's handle, and to its statement at a row. */
-static sqlite3 *handle(const struct db *db)
+static sqlite3 *handle(struct db *db)
 {
-    return (sqlite3 *)(uintptr_t)db;
+    return (sqlite3 *)(void *)db;
 }
 
-static sqlite3_stmt *statement_of(const struct db_row *row)
+static sqlite3_stmt *statement_of(struct db_row *row)
 {
-    return (sqlite3_stmt *)(uintptr_t)row;
+    return (sqlite3_stmt *)(void *)row;
 }
 
 static enum status db_error(sqlite3 *db, struct err *err)
@@ -93,12 +93,12 @@ enum status db_change(struct db *db, struct err *err, const char *sql, const cha
     return status;
 }
 
-int64_t db_last_id(const struct db *db)
+int64_t db_last_id(struct db *db)
 {
     return sqlite3_last_insert_rowid(handle(db));
 }
 
-int64_t db_changed(const struct db *db)
+int64_t db_changed(struct db *db)
 {
     return sqlite3_changes(handle(db));
 }
@@ -112,7 +112,7 @@ static enum status walk(struct db *db, struct err *err, db_visit *visit, void *c
     bool more = status == STATUS_OK;
     while (more && (code = sqlite3_step(statement)) == SQLITE_ROW) {
         rows++;
-        more = visit(ctx, (const struct db_row *)(const void *)statement);
+        more = visit(ctx, (struct db_row *)(void *)statement);
     }
     if (status == STATUS_OK && code != SQLITE_DONE && code != SQLITE_ROW)
         status = db_error(handle(db), err);
@@ -130,7 +130,7 @@ enum status db_select(struct db *db, struct err *err, db_visit *visit, void *ctx
     return status;
 }
 
-static bool int_take(void *ctx, const struct db_row *row)
+static bool int_take(void *ctx, struct db_row *row)
 {
     *(int64_t *)ctx = db_row_int(row, 0);
     return false;
@@ -146,12 +146,12 @@ enum status db_int(struct db *db, struct err *err, int64_t *out, const char *sql
     return status;
 }
 
-int64_t db_row_int(const struct db_row *row, int column)
+int64_t db_row_int(struct db_row *row, int column)
 {
     return sqlite3_column_int64(statement_of(row), column);
 }
 
-const char *db_row_text(const struct db_row *row, int column)
+const char *db_row_text(struct db_row *row, int column)
 {
     return (const char *)sqlite3_column_text(statement_of(row), column);
 }

@@ -73,7 +73,7 @@ void rounds_begin(struct rounds *rounds, int64_t id)
 {
     pthread_mutex_lock(&rounds->lock);
     rounds->reserved = rounds->cancelled = false;
-    rounds->cancel = rounds->stopping;
+    __atomic_store_n(&rounds->cancel, rounds->stopping, __ATOMIC_RELAXED);
     rounds->id = id;
     rounds->live = (struct round_live){.stride = 1};
     rounds->last_ms = clock_monotonic_ms();
@@ -94,7 +94,7 @@ enum status rounds_cancel(struct rounds *rounds, int64_t id, struct err *err)
     bool ok = rounds->id == id && id != 0;
     if (ok) {
         rounds->cancelled = true;
-        rounds->cancel = 1;
+        __atomic_store_n(&rounds->cancel, 1, __ATOMIC_RELAXED);
     }
     pthread_mutex_unlock(&rounds->lock);
     return ok ? STATUS_OK
@@ -423,7 +423,7 @@ void rounds_stop(struct rounds *rounds)
 {
     pthread_mutex_lock(&rounds->lock);
     rounds->stopping = true;
-    rounds->cancel = 1;
+    __atomic_store_n(&rounds->cancel, 1, __ATOMIC_RELAXED);
     pthread_cond_signal(&rounds->wake);
     pthread_mutex_unlock(&rounds->lock);
     if (rounds->started)

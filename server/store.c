@@ -247,7 +247,7 @@ struct doomed {
     bool in_use;
 };
 
-static bool doomed_read(void *ctx, const struct db_row *row)
+static bool doomed_read(void *ctx, struct db_row *row)
 {
     struct doomed *doomed = ctx;
     snprintf(doomed->sha256, sizeof doomed->sha256, "%s", db_row_text(row, 0));

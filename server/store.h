@@ -1,6 +1,6 @@
-/* What the cloud remembers: uploads, rounds and releases in SQLite, their bytes in content-addressed
- * files: uploads under DIR/blobs, patches under DIR/patches. A fleet will want another database
- * behind this interface.
+/* What the cloud remembers: uploads, rounds and releases in SQLite, their bytes in
+ * content-addressed files: uploads under DIR/blobs, patches under DIR/patches. A fleet will want
+ * another database behind this interface.
  *
  * Invariants: a blob is durable before the row that names it; an upload belongs to at most one
  * round; a release and the end of the round that made it are one transaction; what was acknowledged

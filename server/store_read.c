@@ -4,7 +4,7 @@
 
 /* A visitor of typed rows and the function that makes them. */
 struct query {
-    bool (*emit)(const struct query *query, const struct db_row *row);
+    bool (*emit)(const struct query *query, struct db_row *row);
     union {
         upload_visit *upload;
         round_visit *round;
@@ -13,7 +13,7 @@ struct query {
     void *ctx;
 };
 
-static bool emit_upload(const struct query *query, const struct db_row *r)
+static bool emit_upload(const struct query *query, struct db_row *r)
 {
     struct upload upload = {
         .id = db_row_int(r, 0),
@@ -30,7 +30,7 @@ static bool emit_upload(const struct query *query, const struct db_row *r)
     return query->visit.upload(query->ctx, &upload);
 }
 
-static bool emit_round(const struct query *query, const struct db_row *r)
+static bool emit_round(const struct query *query, struct db_row *r)
 {
     struct round round = {
         .id = db_row_int(r, 0),
@@ -49,7 +49,7 @@ static bool emit_round(const struct query *query, const struct db_row *r)
     return query->visit.round(query->ctx, &round);
 }
 
-static bool emit_release(const struct query *query, const struct db_row *r)
+static bool emit_release(const struct query *query, struct db_row *r)
 {
     struct release release = {
         .version = db_row_int(r, 0),
@@ -66,7 +66,7 @@ static bool emit_release(const struct query *query, const struct db_row *r)
     return query->visit.release(query->ctx, &release);
 }
 
-static bool row_emit(void *ctx, const struct db_row *row)
+static bool row_emit(void *ctx, struct db_row *row)
 {
     const struct query *query = ctx;
     return query->emit(query, row);
@@ -189,7 +189,7 @@ enum status store_release(struct store *store, int64_t version, release_visit *v
                       "release", version, err);
 }
 
-static bool totals_take(void *ctx, const struct db_row *r)
+static bool totals_take(void *ctx, struct db_row *r)
 {
     *(struct store_totals *)ctx = (struct store_totals){.version = db_row_int(r, 0),
                                                         .uploads = db_row_int(r, 1),

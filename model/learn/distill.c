@@ -381,7 +381,7 @@ static enum status round_train(struct round *r, struct err *err)
     step_init(r, &step);
     for (int i = 0; i < o->steps; i++) {
         float loss, lr = schedule_linear(i, o->steps, WARMUP, o->lr, FLOOR);
-        if (r->cancel && *r->cancel)
+        if (r->cancel && __atomic_load_n(r->cancel, __ATOMIC_RELAXED))
             return err_set(err, STATUS_CANCELLED, "cancelled at step %d of %d", i, o->steps);
         step.items = batch_next(r, step.count);
         enum status s = trainer_step(&r->d->trainer, akd_loss, &step, rng_u64(&r->rng), lr, o->clip,
