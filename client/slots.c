@@ -159,6 +159,15 @@ static enum status slots_try(struct slots *slots, int64_t version, const struct 
     return status;
 }
 
+/* The version that a slot file's name stands for, or -1. */
+static int64_t slots_version(const char *name)
+{
+    char again[40];
+    int64_t version = name[0] == 'v' ? strtoll(name + 1, NULL, 10) : SLOTS_NONE;
+    snprintf(again, sizeof again, "v%" PRId64 ".safetensors", version);
+    return version >= 0 && strcmp(again, name) == 0 ? version : SLOTS_NONE;
+}
+
 /* The highest version below `below` that has a file, or -1. */
 static int64_t slots_newest(const struct slots *slots, int64_t below)
 {
@@ -167,12 +176,8 @@ static int64_t slots_newest(const struct slots *slots, int64_t below)
     if (!dir)
         return best;
     for (struct dirent *entry; (entry = readdir(dir));) {
-        int64_t version;
-        char again[40];
-        if (sscanf(entry->d_name, "v%18" SCNd64 ".safetensors", &version) != 1 || version < 0)
-            continue;
-        snprintf(again, sizeof again, "v%" PRId64 ".safetensors", version);
-        if (strcmp(again, entry->d_name) == 0 && version < below && version > best)
+        int64_t version = slots_version(entry->d_name);
+        if (version < below && version > best)
             best = version;
     }
     closedir(dir);

@@ -36,13 +36,30 @@ static void spool_name(const struct spool_item *item, char out[SPOOL_NAME])
              item->instances, item->jpeg_bytes, hex);
 }
 
+/* A number up to max that ends in `end`; *text moves behind it. */
+static bool spool_number(const char **text, char end, uint64_t max, uint64_t *out)
+{
+    char *after;
+    errno = 0;
+    *out = strtoull(*text, &after, 10);
+    if (errno || after == *text || *after != end || *out > max)
+        return false;
+    *text = after + 1;
+    return true;
+}
+
 static bool spool_name_parse(const char *name, struct spool_item *out)
 {
     struct spool_item item = {0};
+    uint64_t instances;
     char hex[HASH_HEX], again[SPOOL_NAME];
-    if (sscanf(name, "%12" SCNu64 "_%9" SCNu32 "_%15" SCNu64 "_%64[0-9a-f].upload", &item.sequence,
-               &item.instances, &item.jpeg_bytes, hex) != 4)
+    const char *rest = name;
+    if (!spool_number(&rest, '_', 999999999999, &item.sequence) ||
+        !spool_number(&rest, '_', UINT32_MAX, &instances) ||
+        !spool_number(&rest, '_', INT64_MAX, &item.jpeg_bytes))
         return false;
+    item.instances = (uint32_t)instances;
+    snprintf(hex, sizeof hex, "%s", rest);
     if (!hash_parse(hex, &item.hash))
         return false;
     spool_name(&item, again);

@@ -80,7 +80,7 @@ static inline void tiny_student(const char *dir, uint64_t seed)
                                         "two",
                                         "yes"};
     struct mllm_config config = tiny_config();
-    struct mllm *m;
+    struct mllm *m = NULL;
     struct err err = {0};
     mkdir(dir, 0700);
     if (tokenizer_train(io_posix(), dir, texts, 7, TINY_VOCAB, specials, 3, &err) != STATUS_OK ||
