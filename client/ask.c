@@ -22,12 +22,11 @@ struct ask_result {
     uint16_t positions[ASK_POSITIONS];
 };
 
-/* Without --data there is no slot: a folder that does not exist serves as an empty one. */
 static enum status ask_open(const struct ask_options *o, struct slots **slots, struct err *err)
 {
     struct mllm *m;
     TRY(infer_load(o->model_dir, &m, err));
-    return slots_open(io_posix(), o->data_dir ? o->data_dir : "/nonexistent", m, false, slots, err);
+    return slots_open(io_posix(), o->data_dir, m, false, slots, err);
 }
 
 static enum status ask_image(const char *path, int side, struct image *out, struct err *err)

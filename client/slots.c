@@ -216,7 +216,8 @@ static enum status slots_recover(struct slots *slots, const struct trainable *se
     struct err problem = {0};
     struct hash hash;
     trainable_hash(set, &hash);
-    enum status status = state_load(slots, &slots->state, &problem);
+    enum status status =
+        slots->state_path[0] ? state_load(slots, &slots->state, &problem) : STATUS_NOT_FOUND;
     if (status == STATUS_OK && !hash_equal(&slots->state.factory, &hash))
         return err_set(err, STATUS_CONFLICT,
                        "%s belongs to another factory model; another --data (or the model it was "
@@ -226,7 +227,7 @@ static enum status slots_recover(struct slots *slots, const struct trainable *se
         slots->state = (struct slots_state){
             .previous = SLOTS_NONE, .failed_version = SLOTS_NONE, .factory = hash, .hash = hash};
     if (status == STATUS_NOT_FOUND && slots_newest(slots, INT64_MAX) < 0)
-        return STATUS_OK; /* a first start */
+        return STATUS_OK; /* a first start, or no folder at all */
     if (status != STATUS_OK)
         log_line(LOG_WARN, "slots", "looking for a whole slot: %s", problem.text);
     slots_choose(slots, set, factory, status == STATUS_OK);
@@ -263,6 +264,13 @@ static enum status slots_start(struct slots *slots, struct err *err)
     return status;
 }
 
+static enum status slots_folders(struct slots *slots, const char *data_dir, struct err *err)
+{
+    TRY(io_join(slots->dir, sizeof slots->dir, data_dir, "slots", err));
+    TRY(io_join(slots->state_path, sizeof slots->state_path, data_dir, "state.json", err));
+    return slots->writable ? io_make_dirs(slots->io, slots->dir, err) : STATUS_OK;
+}
+
 enum status slots_open(struct io *io, const char *data_dir, struct mllm *model, bool writable,
                        struct slots **out, struct err *err)
 {
@@ -276,11 +284,7 @@ enum status slots_open(struct io *io, const char *data_dir, struct mllm *model, 
     slots->writable = writable;
     pthread_mutex_init(&slots->change, NULL);
     pthread_mutex_init(&slots->lock, NULL);
-    enum status status = io_join(slots->dir, sizeof slots->dir, data_dir, "slots", err);
-    if (status == STATUS_OK)
-        status = io_join(slots->state_path, sizeof slots->state_path, data_dir, "state.json", err);
-    if (status == STATUS_OK && writable)
-        status = io_make_dirs(io, slots->dir, err);
+    enum status status = data_dir ? slots_folders(slots, data_dir, err) : STATUS_OK;
     if (status == STATUS_OK)
         status = slots_start(slots, err);
     if (status == STATUS_OK && writable)

@@ -27,8 +27,8 @@ struct slots_info {
 };
 
 /* model: the factory model without adapters, taken (released on failure too). writable: creates the
- * folders and the factory slot; false only reads, for `ask`. CONFLICT: DATA belongs to another
- * factory model. */
+ * folders and the factory slot; false only reads, for `ask`, and then data_dir may be NULL: the
+ * factory model. CONFLICT: DATA belongs to another factory model. */
 enum status slots_open(struct io *io, const char *data_dir, struct mllm *model, bool writable,
                        struct slots **out, struct err *err);
 void slots_close(struct slots *slots);

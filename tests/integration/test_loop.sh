@@ -31,6 +31,14 @@ expect "left in the spool" "$(status edge spool_files)" 0
 edge edge "${lockstep[@]}" || die "a start after the end"
 expect "seen after a further start" "$(status edge seen)" 400
 
+# --- ask answers with the agent's version ---
+
+"$bin/cdcca-model" generate-world world:target --count 1 --out "$work/world" >"$work/answer" 2>&1
+"$bin/cdcca-edge" ask --model "$work/student" --data "$work/edge" --json \
+    --image "$(find "$work/world" -name '*.png')" "is there a star?" >"$work/answer" || die "ask"
+expect "the version that answers" "$(answer .version)" 2
+expect "its parameters" "$(answer .sha256)" "$(status edge sha256)"
+
 # --- patches that are not what the manifest says ---
 
 patch=$work/data/patches/$(curl -sS "$url/deltas/1/manifest" | jq -r .sha256)
