@@ -6,8 +6,8 @@
 #include "api/http/listen.h"
 #include "api/wire/options.h"
 #include "model/tensor/blas.h"
-#include "server/cloud.h"
 #include "server/routes.h"
+#include "server/shared.h"
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>

@@ -1,7 +1,7 @@
 /* /deltas: releases. The list can wait for news (long poll); a patch never changes, so it has a
  * strong tag and may be cached for ever. */
-#include "server/cloud.h"
 #include "server/routes.h"
+#include "server/shared.h"
 #include <stdio.h>
 #include <string.h>
 

@@ -1,8 +1,8 @@
 /* /distill: rounds. POST reserves the worker, has the writer create the round with the uploads that
  * are new, and answers 202 after the commit; the worker does the rest. */
-#include "server/cloud.h"
 #include "server/report.h"
 #include "server/routes.h"
+#include "server/shared.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

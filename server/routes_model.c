@@ -1,7 +1,7 @@
 /* /model, and the routes about the service itself: /healthz, /openapi.yaml, /. */
-#include "server/cloud.h"
 #include "server/contract.h"
 #include "server/routes.h"
+#include "server/shared.h"
 #include <stdio.h>
 
 static json *part_json(const char *name, int64_t parameters)

@@ -2,8 +2,8 @@
  * answers after the commit. What is stored is the safetensors form, whatever the client sent. */
 #include "api/base/clock.h"
 #include "api/wire/payload.h"
-#include "server/cloud.h"
 #include "server/routes.h"
+#include "server/shared.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

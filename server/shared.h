@@ -1,7 +1,7 @@
 /* What the routes share: one of each. Everything in it is safe to use from any request thread; it
  * does not change between the start of HTTP and its end. */
-#ifndef CDCCA_CLOUD_H
-#define CDCCA_CLOUD_H
+#ifndef CDCCA_SHARED_H
+#define CDCCA_SHARED_H
 
 #include "server/learner.h"
 #include "server/rounds.h"
