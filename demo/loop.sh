@@ -82,10 +82,11 @@ identical() {
     if [ -n "$here" ] && [ "$here" = "$there" ]; then echo true; else echo false; fi
 }
 
-# stop PID: asks, and waits until it is gone
+# stop PID: asks it and its children, and waits until it is gone
 stop() {
     [ -n "$1" ] || return 0
-    kill "$1" 2>/dev/null || true
+    # shellcheck disable=SC2046 # the children are words
+    kill "$1" $(cat "/proc/$1/task/$1/children" 2>/dev/null) 2>/dev/null || true
     wait "$1" 2>/dev/null || true
 }
 
