@@ -1,6 +1,7 @@
 /* The io seam: every file operation of the store, the spool, the slots and the loaders goes through
- * a struct io, so that tests can make any call fail, be short, or be lost. io_posix is the real one.
- * (In the spirit of Redis' rio: one tiny interface that files and fault injection plug into.) */
+ * a struct io, so that tests can make any call fail, be short, or be lost. io_posix is the real
+ * one. (In the spirit of Redis' rio: one tiny interface that files and fault injection plug into.)
+ */
 #ifndef CDCCA_IO_H
 #define CDCCA_IO_H
 

@@ -39,7 +39,8 @@ struct err {
     char text[512];
 };
 
-/* Fills *err (may be NULL) and returns code, so that `return err_set(err, STATUS_X, "...")` works. */
+/* Fills *err (may be NULL) and returns code, so that `return err_set(err, STATUS_X, "...")` works.
+ */
 enum status err_set(struct err *err, enum status code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

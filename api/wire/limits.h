@@ -3,19 +3,19 @@
 #define CDCCA_LIMITS_H
 
 enum {
-    LIMIT_ID = 64,             /* device and instance ids: [A-Za-z0-9._-]{1,64} */
-    LIMIT_QUESTION = 512,      /* bytes of UTF-8 */
+    LIMIT_ID = 64,        /* device and instance ids: [A-Za-z0-9._-]{1,64} */
+    LIMIT_QUESTION = 512, /* bytes of UTF-8 */
     LIMIT_ANSWER = 512,
-    LIMIT_INSTANCES = 1024,    /* per upload */
-    LIMIT_TOKENS = 4096,       /* visual tokens per instance */
-    LIMIT_TOKEN_WIDTH = 4096,  /* channels */
+    LIMIT_INSTANCES = 1024,   /* per upload */
+    LIMIT_TOKENS = 4096,      /* visual tokens per instance */
+    LIMIT_TOKEN_WIDTH = 4096, /* channels */
     LIMIT_UPLOAD_BYTES = 8 << 20,
     LIMIT_UPLOAD_RAW_BYTES = 32 << 20, /* after decompression */
     LIMIT_DISTILL_BYTES = 64 << 10,
     LIMIT_DELTA_BYTES = 256 << 20,
     LIMIT_DELTA_RAW_BYTES = 512 << 20,
-    LIMIT_PAGE = 100,          /* items in a list answer */
-    LIMIT_WAIT_S = 60,         /* long poll */
+    LIMIT_PAGE = 100,  /* items in a list answer */
+    LIMIT_WAIT_S = 60, /* long poll */
 };
 
 #endif

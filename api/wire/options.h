@@ -11,11 +11,12 @@
 enum option_kind { OPTION_STRING, OPTION_INT, OPTION_NUMBER, OPTION_FLAG };
 
 struct option {
-    const char *name;    /* "upload-budget" */
+    const char *name; /* "upload-budget" */
     enum option_kind kind;
-    void *value;         /* const char ** (borrowed from argv, env or options_file), int64_t *, double *, bool * */
-    double min, max;     /* for INT and NUMBER */
-    const char *argument;/* "SHARE" in the help; NULL for flags */
+    void *value; /* const char ** (borrowed from argv, env or options_file), int64_t *, double *,
+                    bool * */
+    double min, max;      /* for INT and NUMBER */
+    const char *argument; /* "SHARE" in the help; NULL for flags */
     const char *help;
 };
 
@@ -27,8 +28,9 @@ struct options {
     int positional_min, positional_max;
 };
 
-/* Parses argv[1..]; positional arguments are moved to argv[1..*positional_count]. Returns STATUS_OK,
- * STATUS_USAGE (err says what is wrong and what is right), or STATUS_CANCELLED after --help or
+/* Parses argv[1..]; positional arguments are moved to argv[1..*positional_count]. Returns
+ * STATUS_OK, STATUS_USAGE (err says what is wrong and what is right), or STATUS_CANCELLED after
+ * --help or
  * --version printed their text to stdout. */
 enum status options_parse(const struct options *options, int argc, char **argv,
                           int *positional_count, struct err *err);

@@ -25,17 +25,17 @@ struct payload_instance {
 };
 
 struct payload {
-    const char *device;     /* LIMIT_ID */
-    int64_t base_version;   /* of the trainable set that answered */
-    const char *encoder;    /* fingerprint: hex SHA-256 of the vision encoder's weights */
-    int bits;               /* 8 or 4 */
-    int width;              /* channels of a token; even for 4 bit */
+    const char *device;   /* LIMIT_ID */
+    int64_t base_version; /* of the trainable set that answered */
+    const char *encoder;  /* fingerprint: hex SHA-256 of the vision encoder's weights */
+    int bits;             /* 8 or 4 */
+    int width;            /* channels of a token; even for 4 bit */
     size_t tokens, instances;
     struct payload_instance *instance;
-    uint8_t *codes;         /* tokens * width * bits / 8 */
-    uint16_t *scales;       /* F16 */
+    uint8_t *codes;   /* tokens * width * bits / 8 */
+    uint16_t *scales; /* F16 */
     uint16_t *positions;
-    void *memory;           /* what payload_free releases */
+    void *memory; /* what payload_free releases */
 };
 
 /* Quantizes count tokens (count, width) f32 into codes and scales; NaN and Inf are refused. */
@@ -46,9 +46,9 @@ void payload_dequantize(const struct payload *p, size_t i, float *out);
 
 /* Raw safetensors (not compressed) from a payload whose arrays are borrowed. */
 enum status payload_encode(const struct payload *p, struct buf *out, struct err *err);
-/* The same as one zstd frame, about 3% smaller than zst_compress of it: the frame's blocks end where
- * the statistics change. Batches pay: 1 instance alone carries some 470 bytes of headers, 16 share
- * them. */
+/* The same as one zstd frame, about 3% smaller than zst_compress of it: the frame's blocks end
+ * where the statistics change. Batches pay: 1 instance alone carries some 470 bytes of headers, 16
+ * share them. */
 enum status payload_encode_zstd(const struct payload *p, struct buf *out, struct err *err);
 /* content_type "application/x-safetensors" or "application/json"; bytes already decompressed.
  * Everything is checked: ids, ranges, lengths, offsets, finite scales, entropy >= 0. */
