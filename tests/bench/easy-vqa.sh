@@ -9,7 +9,7 @@ cd "$(dirname "$(readlink -f "$0")")/../.."
 source demo/shell.sh
 
 data=../shared/data/easy-vqa rounds=5 port=8090 json=false
-readonly work=run/easy-vqa seed=1
+readonly work=run/easy-vqa stream_seed=1
 
 parse_options() {
     while [ $# -gt 0 ]; do
@@ -50,7 +50,7 @@ score_split() {
     shift
     for split in test open; do
         count=$(wc -l <"$work/$split/questions.jsonl")
-        score "$work/$split" "$count" "$seed" "$@" >"$work/$name.$split" 2>>"$work/$name.log" ||
+        score "$work/$split" "$count" "$stream_seed" "$@" >"$work/$name.$split" 2>>"$work/$name.log" ||
             die "cannot score; see $work/$name.log"
     done
     jq -s '{all: .[0].all.da, open: .[1].all.da}' "$work/$name.test" "$work/$name.open" \
@@ -64,7 +64,7 @@ say_round() { # ROUND
 
 run_loop() {
     cloud_start "$work"
-    edge_start "$work" "$work/stream" "$seed" "$rounds"
+    edge_start "$work" "$work/stream" "$stream_seed" "$rounds"
     edge_follow "$work" "$rounds" say_round
 }
 
