@@ -97,7 +97,7 @@ struct tensor akd_loss(void *ctx, struct tape *tape, int shard, int shards)
     memset(step->part[shard], 0, sizeof step->part[shard]);
     if (n == 0)
         return nothing(tape);
-    exemplar_batch_build(tape, step->student, items, n, &batch);
+    exemplar_batch_build(tape, step->student, items, n, step->token_drop, &batch);
     if (tape->status != STATUS_OK)
         return (struct tensor){0};
     struct tensor hidden = mllm_forward(tape, step->student, &batch.model, &taps);
@@ -141,7 +141,7 @@ static enum status features_read(const struct mllm *student, const struct exempl
     struct exemplar_batch batch;
     struct mllm_taps taps = {0};
     size_t size = (size_t)student->config.queries * (size_t)student->config.qformer.hidden;
-    exemplar_batch_build(tape, student, items + from, n, &batch);
+    exemplar_batch_build(tape, student, items + from, n, 0, &batch);
     TRY(tape_check(tape, err));
     qformer_forward(tape, student, &batch.model, &taps);
     TRY(tape_check(tape, err));

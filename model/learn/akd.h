@@ -15,6 +15,7 @@ struct akd_step {
     int count;
     float weight[AKD_PARTS]; /* 0: the part is not computed */
     float temperature;
+    float token_drop;                      /* exemplar_batch_build */
     float variance[EXEMPLAR_PAIRS];        /* of the teacher's cross outputs: L_repr = MSE / var */
     float part[TRAINER_SHARDS][AKD_PARTS]; /* out: each shard's share of the unweighted parts */
 };

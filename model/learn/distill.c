@@ -19,11 +19,14 @@ enum {
     WARMUP = 5,
     MEAN_STEPS = 8,
     BATCH_MAX = 256,
-    SHARDS = 2
+    SHARDS = 2,
+    CROSS_QUESTIONS = 4,
+    CROSS_MAX = 32,
+    CROSS_WINDOW = 256 /* earlier uploads whose questions may be asked */
 };
 static const size_t BUFFER_BYTES_MAX = (size_t)192 << 20;
 static const size_t ARENA_CAP = (size_t)4 << 30; /* address space, per shard */
-static const float FLOOR = 0.1f, DIVERGED = 3;
+static const float FLOOR = 0.1f, DIVERGED = 3, CROSS_ENTROPY = 0.5f;
 
 struct distiller {
     struct mllm *teacher, *student;
@@ -36,6 +39,8 @@ struct distiller {
     int list_count;
     struct trainer trainer;
     bool ready, head_only; /* trainer is initialised, for this list */
+    int cross;             /* questions of others asked about each upload */
+    uint64_t uploads;      /* numbers them */
 };
 
 /* ---- options ---- */
@@ -71,6 +76,7 @@ enum status distill_options_check(const struct distill_options *o, struct err *e
         {"kl", (double)o->kl, 0, 1000},
         {"temperature", (double)o->temperature, 0.1, 100},
         {"holdout", (double)o->holdout, 0, 0.9},
+        {"token_drop", (double)o->token_drop, 0, 0.9},
     };
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
         if (!(fields[i].value >= fields[i].low && fields[i].value <= fields[i].high))
@@ -121,6 +127,7 @@ enum status distiller_create(struct mllm *teacher, struct mllm *student, struct 
     d->teacher = teacher;
     d->student = student;
     d->pool = pool;
+    d->cross = CROSS_QUESTIONS;
     enum status s = distiller_init(d, err);
     if (s == STATUS_OK)
         *out = d;
@@ -142,6 +149,11 @@ void distiller_destroy(struct distiller *d)
     mllm_release(d->student);
     mllm_release(d->teacher);
     free(d);
+}
+
+void distiller_cross(struct distiller *d, int questions)
+{
+    d->cross = questions < 0 ? 0 : questions < CROSS_MAX ? questions : CROSS_MAX;
 }
 
 struct mllm *distiller_student(struct distiller *d)
@@ -236,6 +248,7 @@ struct round {
     struct distill_report *report;
     struct rng rng;
     int first;                     /* this round's first exemplar in the buffer */
+    uint64_t uploads;              /* numbered before the round */
     const struct exemplar **train; /* the buffer without what is held back */
     const struct exemplar **held, **replay;
     const struct exemplar **order; /* train, shuffled, and where we are in it */
@@ -243,34 +256,91 @@ struct round {
     float loss_start; /* before the first update: what divergence is measured by */
 };
 
-/* Copies what can be used into the buffer and has the teacher label it. */
+/* ---- uploads come in ---- */
+
+/* The exemplar behind the last; counted when it could be made. */
+static enum status exemplar_add(struct distiller *d, const struct distill_instance *instance,
+                                uint64_t origin, bool crossed, struct err *err)
+{
+    struct exemplar *e = &d->buffer.item[d->buffer.count];
+    TRY(exemplar_init(e, d->student, instance, err));
+    e->origin = origin;
+    e->crossed = crossed;
+    d->buffer.count++;
+    return STATUS_OK;
+}
+
+/* Which earlier upload's question to ask: drawn from (upload, k) alone, so that it does not matter
+ * in how many calls the uploads came. -1: there is none, or it is the same question. */
+static int question_draw(const struct distiller *d, int upload, int k)
+{
+    const struct exemplar *item = d->buffer.item;
+    struct rng rng;
+    int candidates[CROSS_WINDOW], n = 0;
+    for (int i = upload - 1; i >= 0 && n < CROSS_WINDOW; i--)
+        if (!item[i].crossed)
+            candidates[n++] = i;
+    if (n == 0)
+        return -1;
+    rng_init(&rng, item[upload].origin, (uint64_t)k);
+    int drawn = candidates[rng_below(&rng, (uint32_t)n)];
+    return strcmp(item[drawn].question, item[upload].question) == 0 ? -1 : drawn;
+}
+
+static enum status upload_cross(struct distiller *d, struct err *err)
+{
+    int upload = d->buffer.count - 1;
+    for (int k = 0; k < d->cross; k++) {
+        int other = question_draw(d, upload, k);
+        if (other < 0)
+            continue;
+        const struct exemplar *e = &d->buffer.item[upload];
+        struct distill_instance instance = {.question = d->buffer.item[other].question,
+                                            .visual = e->visual,
+                                            .count = e->visual_count};
+        TRY(exemplar_add(d, &instance, e->origin, true, err));
+    }
+    return STATUS_OK;
+}
+
+/* Copies what can be used into the buffer, crosses it, and has the teacher label all of it. */
 static enum status uploads_add(struct distiller *d, const struct distill_instance *instances, int n,
                                struct err *err)
 {
     int first = d->buffer.count;
-    TRY(exemplars_reserve(&d->buffer, n, err));
+    TRY(exemplars_reserve(&d->buffer, n * (1 + d->cross), err));
     for (int i = 0; i < n; i++) {
-        enum status s =
-            exemplar_init(&d->buffer.item[d->buffer.count], d->student, &instances[i], err);
+        enum status s = exemplar_add(d, &instances[i], d->uploads, false, err);
         if (s == STATUS_NO_MEMORY)
             return s;
-        d->buffer.count += s == STATUS_OK;
+        if (s != STATUS_OK)
+            continue;
+        d->uploads++;
+        TRY(upload_cross(d, err));
     }
-    return exemplar_teach(d->teacher, d->pool, &d->match, d->buffer.item + first,
-                          d->buffer.count - first, err);
+    TRY(exemplar_teach(d->teacher, d->pool, &d->match, d->buffer.item + first,
+                       d->buffer.count - first, err));
+    exemplars_doubtful_drop(&d->buffer, first, CROSS_ENTROPY);
+    return STATUS_OK;
 }
 
-/* k of the buffer's exemplars [from, to), drawn at random, into out. */
-static enum status draw(struct round *r, int from, int to, int k, const struct exemplar **out,
-                        struct err *err)
+/* ---- what is trained on, what is held back ---- */
+
+/* At most `share` of the buffer's uploads [from, to) and at most k, drawn at random, into out. */
+static enum status draw(struct round *r, int from, int to, float share, int k,
+                        const struct exemplar **out, int *count, struct err *err)
 {
     int32_t *order = malloc((size_t)(to - from + 1) * sizeof *order);
+    int n = 0;
     if (!order)
         return err_set(err, STATUS_NO_MEMORY, "no memory to draw %d uploads", k);
     for (int i = from; i < to; i++)
-        order[i - from] = i;
-    rng_shuffle(&r->rng, order, to - from);
-    for (int i = 0; i < k; i++)
+        if (!r->d->buffer.item[i].crossed)
+            order[n++] = i;
+    rng_shuffle(&r->rng, order, n);
+    int most = (int)(share * (float)n);
+    *count = most < k ? most : k;
+    for (int i = 0; i < *count; i++)
         out[i] = &r->d->buffer.item[order[i]];
     free(order);
     return STATUS_OK;
@@ -279,7 +349,7 @@ static enum status draw(struct round *r, int from, int to, int k, const struct e
 static bool is_held(const struct round *r, const struct exemplar *e)
 {
     for (int i = 0; i < r->held_count; i++)
-        if (r->held[i] == e)
+        if (r->held[i]->origin == e->origin)
             return true;
     return false;
 }
@@ -289,19 +359,15 @@ static enum status round_split(struct round *r, struct err *err)
 {
     const struct exemplars *b = &r->d->buffer;
     size_t room = (size_t)b->count + 1;
-    int fresh = b->count - r->first;
     r->train = calloc(4 * room, sizeof *r->train);
     if (!r->train)
         return err_set(err, STATUS_NO_MEMORY, "no memory for %d uploads", b->count);
     r->order = r->train + room;
     r->held = r->train + 2 * room;
     r->replay = r->train + 3 * room;
-    r->held_count = (int)(r->options->holdout * (float)fresh);
-    r->replay_count = r->options->holdout > 0 && r->first < REPLAY_MAX ? r->first : REPLAY_MAX;
-    if (!(r->options->holdout > 0))
-        r->replay_count = 0;
-    TRY(draw(r, r->first, b->count, r->held_count, r->held, err));
-    TRY(draw(r, 0, r->first, r->replay_count, r->replay, err));
+    bool gated = r->options->holdout > 0;
+    TRY(draw(r, r->first, b->count, r->options->holdout, b->count, r->held, &r->held_count, err));
+    TRY(draw(r, 0, r->first, 1, gated ? REPLAY_MAX : 0, r->replay, &r->replay_count, err));
     for (int i = 0; i < b->count; i++)
         if (!is_held(r, &b->item[i]))
             r->train[r->train_count++] = &b->item[i];
@@ -344,6 +410,7 @@ static void step_init(const struct round *r, struct akd_step *step)
     step->weight[AKD_QUERY] = o->head_only ? 0 : o->query;
     step->weight[AKD_REPR] = o->head_only ? 0 : o->repr;
     step->temperature = o->temperature;
+    step->token_drop = o->token_drop;
     for (int p = 0; p < d->match.pairs; p++)
         step->variance[p] = akd_variance(r->train, r->train_count, 1 + p, size);
 }
@@ -443,8 +510,10 @@ static enum status round_run(struct round *r, const struct distill_instance *ins
     TRY(uploads_add(r->d, instances, n, err));
     report->teacher_seconds = (double)(clock_monotonic_ms() - start) / 1000;
     TRY(round_split(r, err));
-    report->instances = r->d->buffer.count - r->first;
-    report->trained = r->train_count;
+    for (int i = r->first; i < r->d->buffer.count; i++)
+        report->instances += !r->d->buffer.item[i].crossed;
+    for (int i = 0; i < r->train_count; i++)
+        report->trained += !r->train[i]->crossed;
     report->held = r->held_count;
     TRY(round_learn(r, err));
     report->seconds = (double)(clock_monotonic_ms() - start) / 1000;
@@ -463,7 +532,8 @@ enum status distiller_round(struct distiller *d, const struct distill_instance *
                       .progress = progress,
                       .ctx = ctx,
                       .report = report,
-                      .first = d->buffer.count};
+                      .first = d->buffer.count,
+                      .uploads = d->uploads};
     memset(report, 0, sizeof *report);
     TRY(distill_options_check(options, err));
     TRY(distiller_prepare(d, options->head_only, err));
@@ -472,8 +542,10 @@ enum status distiller_round(struct distiller *d, const struct distill_instance *
     enum status s = round_run(&r, instances, n, err);
     if (s != STATUS_OK || !report->passed)
         snapshot_restore(d, &before);
-    if (s != STATUS_OK)
+    if (s != STATUS_OK) {
         exemplars_truncate(&d->buffer, r.first);
+        d->uploads = r.uploads;
+    }
     exemplars_trim(&d->buffer, BUFFER_MAX, BUFFER_BYTES_MAX);
     free(before.values);
     free(r.train);
@@ -511,9 +583,12 @@ enum status distiller_recall(struct distiller *d, const struct distill_instance 
                              struct err *err)
 {
     int first = d->buffer.count;
+    uint64_t uploads = d->uploads;
     enum status s = uploads_add(d, instances, n, err);
-    if (s != STATUS_OK)
+    if (s != STATUS_OK) {
         exemplars_truncate(&d->buffer, first);
+        d->uploads = uploads;
+    }
     exemplars_trim(&d->buffer, BUFFER_MAX, BUFFER_BYTES_MAX);
     return s;
 }

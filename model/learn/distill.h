@@ -18,9 +18,10 @@ struct distill_options {
     float lr;         /* 1e-3, warm-up 5, linear to 10% */
     float clip;       /* 1 */
     float query, repr, ce, kl,
-        temperature; /* weights of the losses; LABELS_HARD: kl's share goes to ce */
-    bool head_only;  /* baseline "head refit": nothing but the output head is trained */
-    float holdout;   /* share of the uploads kept out of training this round, for the gate */
+        temperature;  /* weights of the losses; LABELS_HARD: kl's share goes to ce */
+    bool head_only;   /* baseline "head refit": nothing but the output head is trained */
+    float holdout;    /* share of the uploads kept out of training this round, for the gate */
+    float token_drop; /* up to this share of an upload's tokens stays away from a step, at random */
     uint64_t seed;
 };
 struct distill_options distill_defaults(void);
@@ -40,7 +41,8 @@ struct distill_progress {
 };
 
 struct distill_report {
-    int instances, trained, held;
+    int instances, trained,
+        held; /* this round's usable uploads; all uploads trained on; held back */
     float loss_first, loss_last;             /* means of the first and the last steps */
     float agreement_before, agreement_after; /* with the labels on held-back uploads, 0..1 */
     float replay_before, replay_after; /* on a sample of earlier rounds' uploads, -1 without */
@@ -56,6 +58,10 @@ struct distiller;
 enum status distiller_create(struct mllm *teacher, struct mllm *student, struct pool *pool,
                              struct distiller **out, struct err *err);
 void distiller_destroy(struct distiller *d);
+/* Cross-questioning: the teacher also answers `questions` questions of other, earlier uploads about
+ * each upload's tokens (it costs no uplink), and where it is sure of its answer the student learns
+ * that too. Default 4; 0: none. The same for all rounds of a distiller. */
+void distiller_cross(struct distiller *d, int questions);
 
 /* One round: adds the instances to the buffer, trains, gates. On success the student's parameters
  * are the trained ones when report->passed, else as before. cancel (may be NULL) is polled each

@@ -129,6 +129,18 @@ enum status exemplars_reserve(struct exemplars *list, int extra, struct err *err
     return STATUS_OK;
 }
 
+void exemplars_doubtful_drop(struct exemplars *list, int first, float max_entropy)
+{
+    int kept = first;
+    for (int i = first; i < list->count; i++) {
+        if (list->item[i].crossed && !(list->item[i].entropy <= max_entropy))
+            exemplar_deinit(&list->item[i]);
+        else
+            list->item[kept++] = list->item[i];
+    }
+    list->count = kept;
+}
+
 void exemplars_truncate(struct exemplars *list, int count)
 {
     while (list->count > count)
@@ -206,19 +218,32 @@ static bool batch_allocate(struct tape *tape, const struct mllm *m, int visual_T
     return true;
 }
 
+/* The exemplar's visual tokens, or a random part of them, in the batch's row; returns how many. */
+static int visual_place(struct tape *tape, const struct exemplar *e, size_t Cv, float token_drop,
+                        float *out)
+{
+    int32_t order[LIMIT_TOKENS];
+    int most = (int)(token_drop * (float)e->visual_count);
+    int count = e->visual_count - (most > 0 ? (int)rng_below(&tape->rng, (uint32_t)most + 1) : 0);
+    for (int t = 0; t < e->visual_count; t++)
+        order[t] = t;
+    if (count < e->visual_count)
+        rng_shuffle(&tape->rng, order, e->visual_count);
+    for (int t = 0; t < count; t++)
+        memcpy(out + (size_t)t * Cv, e->visual + (size_t)order[t] * Cv, Cv * sizeof *out);
+    return count;
+}
+
 /* Exemplar e as row i of the batch; its label's rows from *row on. */
-static void batch_place(const struct mllm *m, const struct exemplar *e, int i, int visual_T,
+static void batch_place(const struct mllm *m, const struct exemplar *e, int i,
                         struct exemplar_batch *b, struct batch_room *room, int *row)
 {
-    size_t Cv = (size_t)m->config.vision.hidden, at = (size_t)i;
+    size_t at = (size_t)i;
     int T = b->model.text_T, Q = m->config.queries;
-    memcpy(b->model.visual.data + at * (size_t)visual_T * Cv, e->visual,
-           (size_t)e->visual_count * Cv * sizeof(float));
     memcpy(room->question + at * (size_t)b->model.question_T, e->question_ids,
            (size_t)e->question_count * sizeof(int32_t));
     memcpy(room->text + at * (size_t)T, e->ids,
            (size_t)(e->prompt_count + e->label_count - 1) * sizeof(int32_t));
-    room->visual_count[i] = e->visual_count;
     room->question_count[i] = e->question_count;
     for (int j = 0; j < e->label_count; j++, ++*row) {
         b->rows[*row] = i * (Q + T) + Q + e->prompt_count - 1 + j;
@@ -228,17 +253,21 @@ static void batch_place(const struct mllm *m, const struct exemplar *e, int i, i
 }
 
 void exemplar_batch_build(struct tape *tape, const struct mllm *m,
-                          const struct exemplar *const *items, int n, struct exemplar_batch *out)
+                          const struct exemplar *const *items, int n, float token_drop,
+                          struct exemplar_batch *out)
 {
     struct batch_room room;
     int visual_T, row = 0;
     bool ragged = false;
+    size_t Cv = (size_t)m->config.vision.hidden;
     batch_measure(items, n, out, &visual_T);
     if (!batch_allocate(tape, m, visual_T, out, &room))
         return;
     for (int i = 0; i < n; i++) {
-        batch_place(m, items[i], i, visual_T, out, &room, &row);
-        ragged = ragged || items[i]->visual_count != visual_T;
+        float *visual = out->model.visual.data + (size_t)i * (size_t)visual_T * Cv;
+        batch_place(m, items[i], i, out, &room, &row);
+        room.visual_count[i] = visual_place(tape, items[i], Cv, token_drop, visual);
+        ragged = ragged || room.visual_count[i] != visual_T;
     }
     out->model.visual_count = ragged ? room.visual_count : NULL;
 }

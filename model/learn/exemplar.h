@@ -24,8 +24,11 @@ struct exemplar {
     int prompt_count, label_count;
     int32_t *question_ids; /* for the Q-Former */
     int question_count;
-    bool corrected;                    /* the label is a user's, not the teacher's */
-    float *logits;                     /* (label_count, V): the teacher's, at the label's places */
+    bool corrected;  /* the label is a user's, not the teacher's */
+    bool crossed;    /* another upload's question about this one's tokens (distill.h) */
+    uint64_t origin; /* number of the upload whose tokens these are */
+    float entropy;   /* of the teacher's answer, nats; 0 for a correction */
+    float *logits;   /* (label_count, V): the teacher's, at the label's places */
     float *feature[EXEMPLAR_FEATURES]; /* (Q,Ct) each: query output, matched cross outputs */
     size_t bytes;                      /* of memory, all in all */
 };
@@ -47,6 +50,8 @@ struct exemplars {
     int count, cap;
 };
 enum status exemplars_reserve(struct exemplars *list, int extra, struct err *err);
+/* Removes crossed exemplars from `first` on whose teacher was less sure than max_entropy. */
+void exemplars_doubtful_drop(struct exemplars *list, int first, float max_entropy);
 void exemplars_truncate(struct exemplars *list, int count);
 /* Drops the oldest until at most max_count and max_bytes are left. */
 void exemplars_trim(struct exemplars *list, int max_count, size_t max_bytes);
@@ -59,8 +64,11 @@ struct exemplar_batch {
     float *row_weight;      /* 1; 0 where the label is a user's correction */
     int soft_rows;          /* rows of weight 1 */
 };
+/* token_drop: up to this share of each exemplar's visual tokens, drawn anew each time from the
+ * tape's generator, stays away (training: the same answer from other views); 0: none does. */
 void exemplar_batch_build(struct tape *tape, const struct mllm *m,
-                          const struct exemplar *const *items, int n, struct exemplar_batch *out);
+                          const struct exemplar *const *items, int n, float token_drop,
+                          struct exemplar_batch *out);
 /* The teacher's side of the batch: logits (row_count,V); feature f (n,Q,Ct). NULL: arena full. */
 const float *exemplar_batch_logits(struct tape *tape, const struct exemplar *const *items, int n,
                                    int V);

@@ -14,6 +14,7 @@ static void label_take(const struct mllm *teacher, const struct answer *answer, 
     int32_t *label = e->ids + e->prompt_count;
     memcpy(label, answer->ids, (size_t)answer->count * sizeof *label);
     e->label_count = answer->count;
+    e->entropy = answer->entropy;
     if (answer->count < LABEL_NEW && teacher->config.text.eos >= 0)
         label[e->label_count++] = teacher->config.text.eos;
 }
@@ -103,7 +104,7 @@ static enum status chunk_forward(const struct teach_job *job, struct tape *tape,
     struct mllm_taps taps = {0};
     for (int i = 0; i < n; i++)
         list[i] = &items[i];
-    exemplar_batch_build(tape, job->teacher, list, n, &batch);
+    exemplar_batch_build(tape, job->teacher, list, n, 0, &batch);
     TRY(tape_check(tape, err));
     struct tensor hidden = mllm_forward(tape, job->teacher, &batch.model, &taps);
     struct tensor logits = mllm_logits(tape, job->teacher, hidden, batch.rows, batch.row_count);

@@ -16,8 +16,9 @@ enum { EVAL_SEED = 990001, HEAD_STEPS = 400 };
 
 struct flags {
     const char *teacher, *student, *stream, *labels, *method, *select, *score, *codec;
-    int64_t rounds, window, keep, bits, seed, steps, batch, eval_count, threads, delta_budget;
-    double budget, lr, holdout, query, repr, kl, temperature;
+    int64_t rounds, window, keep, bits, seed, steps, batch, eval_count, threads, delta_budget,
+        cross;
+    double budget, lr, holdout, query, repr, kl, temperature, token_drop;
     bool json;
 };
 
@@ -49,6 +50,7 @@ static enum status flags_parse(struct flags *f, int argc, char **argv, struct er
                         .steps = 48,
                         .batch = 32,
                         .eval_count = 1300,
+                        .cross = 4,
                         .budget = 0.1,
                         .lr = 1e-3,
                         .holdout = 0.2,
@@ -78,6 +80,9 @@ static enum status flags_parse(struct flags *f, int argc, char **argv, struct er
         {"repr", OPTION_NUMBER, &f->repr, 0, 1000, "W", "weight of the cross-attention loss"},
         {"kl", OPTION_NUMBER, &f->kl, 0, 1, "W", "weight of KL; cross-entropy has the rest of 1"},
         {"temperature", OPTION_NUMBER, &f->temperature, 0.1, 100, "T", "of soft labels"},
+        {"cross", OPTION_INT, &f->cross, 0, 32, "N", "questions of others asked of each upload"},
+        {"token-drop", OPTION_NUMBER, &f->token_drop, 0, 0.9, "SHARE",
+         "of tokens away from a step"},
         {"holdout", OPTION_NUMBER, &f->holdout, 0, 0.9, "SHARE",
          "of a round's uploads, for the gate"},
         {"codec", OPTION_STRING, &f->codec, 0, 0, "LETTER", "of the delta: s 2 n 8 k f, or auto"},
@@ -140,6 +145,7 @@ static struct distill_options distill_flags(const struct flags *f)
     o.ce = 1 - o.kl;
     o.temperature = (float)f->temperature;
     o.holdout = (float)f->holdout;
+    o.token_drop = (float)f->token_drop;
     o.seed = (uint64_t)f->seed;
     if (strcmp(f->method, "pl") == 0) {
         o.labels = LABELS_HARD;
@@ -193,6 +199,7 @@ static enum status run_open(struct run *r, struct err *err)
     TRY(mllm_load(io_posix(), f->teacher, &r->teacher, err));
     TRY(students_make(r, err));
     TRY(distiller_create(r->teacher, r->master, r->pool, &r->distiller, err));
+    distiller_cross(r->distiller, (int)f->cross);
     TRY(evalset_create(r->edge, r->pool, target, EVAL_SEED, (int)f->eval_count, &r->target, err));
     return evalset_create(r->edge, r->pool, "world:source", EVAL_SEED, (int)f->eval_count,
                           &r->source, err);

@@ -63,6 +63,7 @@ static void fixture_open(struct fixture *f, int threads)
         pool_create(threads, &f->pool, &err) != STATUS_OK ||
         distiller_create(taught, f->pair.student, f->pool, &f->d, &err) != STATUS_OK)
         fail_msg("%s", err.text);
+    distiller_cross(f->d, 0);
     tiny_uploads(f->uploads, f->visual[0], UPLOADS, 1);
     tiny_uploads(f->later, f->visual[1], UPLOADS, 2);
     f->before = calloc(2 * f->pair.set.values, sizeof *f->before);
@@ -349,6 +350,36 @@ static void test_load_refuses_damage(void **state)
     buf_free(&file);
 }
 
+/* Questions of other uploads: reports speak of uploads alone, held-back tokens stay out of
+ * training, and a restart asks the same questions, in however many calls the uploads come back. */
+static void test_cross_questions(void **state)
+{
+    struct fixture *f = *state;
+    struct fixture *g = malloc(sizeof *g);
+    struct distill_options o = options_small();
+    struct distill_report report;
+    struct err err = {0};
+    char path[64];
+    snprintf(path, sizeof path, "/tmp/cdcca-cross-%d.safetensors", (int)getpid());
+    fixture_open(g, 2);
+    distiller_cross(f->d, 3);
+    distiller_cross(g->d, 3);
+    o.token_drop = 0.5f;
+    round_ok(f, f->uploads, &o, &report);
+    assert_int_equal(report.instances, UPLOADS);
+    assert_int_equal(report.trained, UPLOADS - UPLOADS / 5);
+    assert_true(report.agreement_after > report.agreement_before);
+    assert_int_equal(distiller_save(io_posix(), f->d, path, &err), STATUS_OK);
+    assert_int_equal(distiller_load(io_posix(), g->d, path, &err), STATUS_OK);
+    assert_int_equal(distiller_recall(g->d, g->uploads, UPLOADS, &err), STATUS_OK);
+    round_ok(f, f->later, &o, &report);
+    round_ok(g, g->later, &o, &report);
+    assert_memory_equal(f->after, g->after, f->pair.set.values * sizeof *f->after);
+    unlink(path);
+    fixture_close(g);
+    free(g);
+}
+
 static void test_threads_change_rounding_alone(void **state)
 {
     struct fixture *f = *state;
@@ -395,6 +426,7 @@ int main(void)
         cmocka_unit_test(test_options_are_checked),
         TEST(test_restart_goes_on_with_the_same_bits),
         TEST(test_load_refuses_damage),
+        TEST(test_cross_questions),
         TEST(test_threads_change_rounding_alone),
         TEST(test_pair_must_match),
     };
