@@ -7,6 +7,7 @@ cd "$(dirname "$(readlink -f "$0")")/.."
 source demo/shell.sh
 
 readonly logs=build/logs
+readonly threaded='^test_(http|watch|store|writer|rounds|spool|slots|window|cloud|parallel|cloud_tokens)$'
 readonly sources=(api model server client)
 passed=0
 failed=0
@@ -68,6 +69,7 @@ main() {
     check "shell scripts parse" scripts_check
     check "build gcc" build_preset gcc && test_preset gcc -L demo
     check "build asan" build_preset asan && test_preset asan -LE demo
+    check "build tsan" build_preset tsan && test_preset tsan -R "$threaded"
     check "build clang" build_preset clang && check "clang-tidy" tidy_all
     check "cppcheck" cppcheck_all
     say ""
