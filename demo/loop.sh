@@ -8,7 +8,7 @@ student=${CDCCA_STUDENT:-models/student}
 port=${port:-8080}
 segment=${CDCCA_SEGMENT:-910} # samples per round
 upload_budget=0.1             # share of them that may be uploaded
-keep_tokens=32                # visual tokens per upload
+keep_tokens=29                # visual tokens per upload
 token_bits=4
 cloud_pid='' edge_pid=''
 

@@ -20,7 +20,6 @@ enum {
     MEAN_STEPS = 8,
     BATCH_MAX = 256,
     SHARDS = 2,
-    CROSS_QUESTIONS = 4,
     CROSS_MAX = 32,
     CROSS_WINDOW = 256 /* earlier uploads whose questions may be asked */
 };
@@ -48,9 +47,9 @@ struct distiller {
 struct distill_options distill_defaults(void)
 {
     return (struct distill_options){.labels = LABELS_SOFT,
-                                    .steps = 48,
+                                    .steps = 160,
                                     .batch = 32,
-                                    .lr = 1e-3f,
+                                    .lr = 3e-3f,
                                     .clip = 1,
                                     .query = 1,
                                     .repr = 1,
@@ -127,7 +126,7 @@ enum status distiller_create(struct mllm *teacher, struct mllm *student, struct 
     d->teacher = teacher;
     d->student = student;
     d->pool = pool;
-    d->cross = CROSS_QUESTIONS;
+    d->cross = DISTILL_CROSS;
     enum status s = distiller_init(d, err);
     if (s == STATUS_OK)
         *out = d;
@@ -179,7 +178,8 @@ static enum status list_make(struct distiller *d, bool head_only, struct err *er
 /* The trainer is made at the first round, which says what is trained; it stays so. */
 static enum status distiller_prepare(struct distiller *d, bool head_only, struct err *err)
 {
-    const struct adamw adamw = {.beta1 = 0.9f, .beta2 = 0.99f, .eps = 1e-8f};
+    /* The decay pulls adapters and LoRA back to nothing: to the model as shipped. */
+    const struct adamw adamw = {.beta1 = 0.9f, .beta2 = 0.99f, .eps = 1e-8f, .weight_decay = 0.5f};
     if (d->ready && d->head_only == head_only)
         return STATUS_OK;
     if (d->ready)

@@ -14,8 +14,8 @@ enum distill_labels { LABELS_HARD, LABELS_SOFT /* + KL on the teacher's distribu
 
 struct distill_options {
     enum distill_labels labels;
-    int steps, batch; /* 48, 32 */
-    float lr;         /* 1e-3, warm-up 5, linear to 10% */
+    int steps, batch; /* 160, 32 */
+    float lr;         /* 3e-3, warm-up 5, linear to 10% */
     float clip;       /* 1 */
     float query, repr, ce, kl,
         temperature;  /* weights of the losses; LABELS_HARD: kl's share goes to ce */
@@ -24,6 +24,8 @@ struct distill_options {
     float token_drop; /* up to this share of an upload's tokens stays away from a step, at random */
     uint64_t seed;
 };
+enum { DISTILL_CROSS = 8 }; /* questions of others asked about each upload, by default */
+
 struct distill_options distill_defaults(void);
 /* Ranges of every field; err names the field and its range. */
 enum status distill_options_check(const struct distill_options *options, struct err *err);
@@ -71,8 +73,9 @@ void distiller_cross(struct distiller *d, int questions);
  *
  * The gate: agreement of whole greedy answers with the labels, before and after, on this round's
  * held-back uploads and on a sample of earlier rounds'. A set of n uploads on which g answers
- * became right and l became wrong passes when l - g <= sqrt(l + g), the noise of that difference:
- * on 18 uploads a plain "not worse" would turn down every fourth good round. */
+ * became right and l became wrong passes when l - g <= 1.5 sqrt(l + g), one and a half times the
+ * noise of that difference: on 18 uploads a plain "not worse" turns down every fourth good round.
+ */
 enum status distiller_round(struct distiller *d, const struct distill_instance *instances, int n,
                             const struct distill_options *options, const volatile int *cancel,
                             void (*progress)(void *ctx, const struct distill_progress *p),

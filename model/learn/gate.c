@@ -94,7 +94,7 @@ enum status gate_measure(struct gate *gate, const struct mllm *student, struct p
 bool gate_passed(const struct gate *gate)
 {
     int net = gate->lost - gate->gained, changed = gate->lost + gate->gained;
-    return net <= 0 || net * net <= changed;
+    return net <= 0 || 4 * net * net <= 9 * changed;
 }
 
 void gate_close(struct gate *gate)

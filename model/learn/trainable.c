@@ -14,7 +14,7 @@ enum { NAME_MAX_BYTES = 192, FACTORY_SEED = 0x6364 };
 
 struct trainable_options trainable_defaults(void)
 {
-    return (struct trainable_options){.lora_rank = 8, .lora_alpha = 16, .adapter_width = 16};
+    return (struct trainable_options){.lora_rank = 8, .lora_alpha = 16, .adapter_width = 32};
 }
 
 /* ---- attaching ---- */
@@ -99,16 +99,24 @@ static enum status attach_adapter(struct mllm *model, struct adapter *a, int lay
     return attach(model, stem, ".up.bias", 0, C, false, &a->up.bias, err);
 }
 
+static enum status attach_lora_all(struct mllm *model, struct linear *const *linears, size_t n,
+                                   const struct trainable_options *o, struct err *err)
+{
+    for (size_t i = 0; i < n; i++)
+        TRY(attach_lora(model, linears[i], o, err));
+    return STATUS_OK;
+}
+
 static enum status attach_llama(struct mllm *model, const struct trainable_options *o,
                                 struct err *err)
 {
     for (int i = 0; i < model->config.text.layers; i++) {
         struct llama_layer *l = &model->llama.layer[i];
         struct linear *linears[] = {&l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down};
-        for (size_t j = 0; j < sizeof linears / sizeof *linears; j++)
-            TRY(attach_lora(model, linears[j], o, err));
+        TRY(attach_lora_all(model, linears, sizeof linears / sizeof *linears, o, err));
     }
-    return STATUS_OK;
+    /* Words that were no answer before need the output head; a tied one is the embedding's. */
+    return model->config.text.tied ? STATUS_OK : attach_lora(model, &model->llama.head, o, err);
 }
 
 static enum status attach_qformer(struct mllm *model, const struct trainable_options *o,
@@ -116,10 +124,16 @@ static enum status attach_qformer(struct mllm *model, const struct trainable_opt
 {
     for (int i = 0; i < model->config.qformer.layers; i++) {
         struct qformer_layer *l = &model->qformer.layer[i];
+        struct linear *self[] = {&l->query, &l->key,          &l->value,
+                                 &l->out,   &l->ffn_query_in, &l->ffn_query_out};
+        struct linear *cross[] = {&l->cross_query, &l->cross_key, &l->cross_value, &l->cross_out};
         if (l->cross)
             TRY(attach_adapter(model, &l->cross_adapter, i, "cross_adapter", o->adapter_width,
                                err));
         TRY(attach_adapter(model, &l->query_adapter, i, "query_adapter", o->adapter_width, err));
+        TRY(attach_lora_all(model, self, sizeof self / sizeof *self, o, err));
+        if (l->cross)
+            TRY(attach_lora_all(model, cross, sizeof cross / sizeof *cross, o, err));
     }
     return STATUS_OK;
 }

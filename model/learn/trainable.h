@@ -1,6 +1,8 @@
 /* The trainable set: the named parameters AKD may change (methods.md): norm weights and linear
- * biases (vision encoder apart: frozen and shared), LoRA in the language model, query tokens,
- * bottleneck adapters. Version 0 is the factory model with freshly attached, neutral adapters (B
+ * biases (vision encoder apart: frozen and shared), LoRA in the language model and, beyond the
+ * paper, in its output head and in the Q-Former (a concept the student has never met needs both to
+ * be looked for and to be said: measured, see the README's results), query tokens, bottleneck
+ * adapters. Version 0 is the factory model with freshly attached, neutral adapters (B
  * and up-projections 0; A from a fixed seed), so cloud and edge derive the same set from the same
  * directory. The order is canonical (parameter order of the model, then attached ones). */
 #ifndef CDCCA_TRAINABLE_H
@@ -12,7 +14,7 @@
 struct trainable_options {
     int lora_rank;     /* default 8 */
     float lora_alpha;  /* 16 */
-    int adapter_width; /* 16 */
+    int adapter_width; /* 32 */
 };
 struct trainable_options trainable_defaults(void);
 

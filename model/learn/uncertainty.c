@@ -10,10 +10,11 @@
 
 enum { PASSES_MAX = 64, CROSS_MAX = 16, QUESTION_IDS = 512 };
 static const size_t ARENA_CAP = (size_t)1 << 30;
+static const float EXPLORE = 0.3f; /* share of the picks that entropy does not decide */
 
 struct uts_options uts_defaults(void)
 {
-    return (struct uts_options){.score = UTS_ATTENTION, .passes = 8, .dropout = 0.2f, .keep = 32};
+    return (struct uts_options){.score = UTS_ATTENTION, .passes = 8, .dropout = 0.2f, .keep = 29};
 }
 
 /* ---- ranking ---- */
@@ -55,6 +56,13 @@ static bool rank(const float *score, int n, int32_t *order)
     return true;
 }
 
+/* Gives the last EXPLORE of the n places to the rest of the window, drawn evenly. */
+static void explore(int32_t *order, int count, int n, int pool, struct rng *rng)
+{
+    int picks = pool < count && pool > n ? (int)(EXPLORE * (float)n) : 0;
+    rng_shuffle(rng, order + n - picks, count - (n - picks));
+}
+
 int uts_select_instances(const float *entropy, int count, int n, float pool_factor, struct rng *rng,
                          int32_t *chosen)
 {
@@ -70,6 +78,7 @@ int uts_select_instances(const float *entropy, int count, int n, float pool_fact
     float wanted = ceilf(pool_factor * (float)n);
     int pool = wanted >= (float)count ? count : wanted <= (float)n ? n : (int)wanted;
     rng_shuffle(rng, order, pool);
+    explore(order, count, n, pool, rng);
     memcpy(chosen, order, (size_t)n * sizeof *chosen);
     qsort(chosen, (size_t)n, sizeof *chosen, index_compare);
     free(order);

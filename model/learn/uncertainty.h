@@ -6,8 +6,10 @@
 #include "api/base/rng.h"
 #include "model/mllm/answer.h"
 
-/* Stage 1 over a finished window: "ent2" of recipe.md: rank by entropy, take the top pool_factor*n,
- * draw n of them at random. chosen: n indices, ascending. Returns how many (min(n, count)). */
+/* Stage 1 over a finished window: rank by entropy, take the top pool_factor * n, draw from them at
+ * random, but leave three picks of ten to the rest of the window: what the model is sure of must
+ * stay in the cloud's buffer, or it is forgotten. pool_factor 1: plainly the top n. chosen: n
+ * indices, ascending. Returns how many (min(n, count)). */
 int uts_select_instances(const float *entropy, int count, int n, float pool_factor, struct rng *rng,
                          int32_t *chosen);
 
@@ -21,7 +23,7 @@ struct uts_options {
     enum uts_score score;
     int passes;    /* Monte-Carlo passes, 8 */
     float dropout; /* 0.2 */
-    int keep;      /* tokens kept per instance, 32 */
+    int keep;      /* tokens kept per instance, 29: an upload of 1.3 KB */
 };
 struct uts_options uts_defaults(void);
 

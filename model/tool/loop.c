@@ -36,6 +36,7 @@ struct run {
 
 static enum status flags_parse(struct flags *f, int argc, char **argv, struct err *err)
 {
+    struct distill_options distill = distill_defaults();
     *f = (struct flags){.stream = "world:drift",
                         .labels = "soft",
                         .method = "cdcca",
@@ -44,20 +45,20 @@ static enum status flags_parse(struct flags *f, int argc, char **argv, struct er
                         .codec = "2",
                         .rounds = 5,
                         .window = 910,
-                        .keep = 32,
+                        .keep = uts_defaults().keep,
                         .bits = 4,
                         .seed = 1,
-                        .steps = 48,
-                        .batch = 32,
+                        .steps = distill.steps,
+                        .batch = distill.batch,
                         .eval_count = 1300,
-                        .cross = 4,
+                        .cross = DISTILL_CROSS,
                         .budget = 0.1,
-                        .lr = 1e-3,
-                        .holdout = 0.2,
-                        .query = 1,
-                        .repr = 1,
-                        .kl = 0.5,
-                        .temperature = 2};
+                        .lr = (double)distill.lr,
+                        .holdout = (double)distill.holdout,
+                        .query = (double)distill.query,
+                        .repr = (double)distill.repr,
+                        .kl = (double)distill.kl,
+                        .temperature = (double)distill.temperature};
     const struct option table[] = {
         {"teacher", OPTION_STRING, &f->teacher, 0, 0, "DIR", "the cloud's model"},
         {"student", OPTION_STRING, &f->student, 0, 0, "DIR", "the device's model"},
@@ -113,7 +114,7 @@ static int index_of(const char *word, const char *const *words)
 static enum status words_check(const struct flags *f, struct err *err)
 {
     static const char *const methods[] = {"cdcca", "pl", "head", "none", NULL};
-    static const char *const selects[] = {"ent2", "entropy", "random", NULL};
+    static const char *const selects[] = {"ent2", "entropy", "random", "mixed", NULL};
     static const char *const scores[] = {"attention", "variance", "norm", "random", NULL};
     static const char *const codecs[] = {"auto", "s", "2", "n", "8", "k", "f", NULL};
     static const char *const labels[] = {"hard", "soft", NULL};
@@ -161,9 +162,8 @@ static struct distill_options distill_flags(const struct flags *f)
 static struct simulated_options simulated_flags(const struct flags *f, int round)
 {
     struct simulated_options o = {.uts = uts_defaults(), .bits = (int)f->bits};
-    o.pick = f->select[0] == 'r'              ? PICK_RANDOM
-             : strcmp(f->select, "ent2") == 0 ? PICK_ENT2
-                                              : PICK_ENTROPY;
+    static const char *const selects[] = {"ent2", "entropy", "random", "mixed", NULL};
+    o.pick = (enum simulated_pick)index_of(f->select, selects);
     o.uts.keep = (int)f->keep;
     o.uts.score = f->score[0] == 'a'   ? UTS_ATTENTION
                   : f->score[0] == 'v' ? UTS_VARIANCE

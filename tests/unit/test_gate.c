@@ -28,7 +28,8 @@ static void test_worse_within_noise_passes(void **state)
     (void)state;
     assert_true(passes(0, 1));
     assert_true(passes(3, 6));
-    assert_false(passes(0, 2));
+    assert_true(passes(0, 2));
+    assert_false(passes(0, 3));
     assert_false(passes(3, 9));
     assert_false(passes(0, 30));
 }
