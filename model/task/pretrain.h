@@ -3,10 +3,10 @@
  *   tokenizer  byte-level BPE over the world's questions, answers and captions
  *   vision     the encoder, by dense labels of every patch; then frozen and shared by both models
  *   base       the teacher on everything but the new tier
- *   student    every second layer pair of the *base* (never of the teacher), trained without the new
- *              tier: what it has to learn later it has met in no stage
- *   source     the student fine-tuned hard on the source domain alone, which buries the rest
- *   teacher    the base goes on with everything: the cloud's teacher knows more than its students
+ *   student    every second layer pair of the *base* (never of the teacher), trained without
+ *              the new tier: what it has to learn later it has met in no stage
+ *   source     the student fine-tuned hard on the source domain alone, burying the rest
+ *   teacher    the base goes on with everything: it knows more than its students
  *
  * Every stage resumes from its checkpoint. Deterministic for a seed, whatever the
  * number of threads. */
