@@ -14,7 +14,7 @@ enum distill_labels { LABELS_HARD, LABELS_SOFT /* + KL on the teacher's distribu
 
 struct distill_options {
     enum distill_labels labels;
-    int steps, batch; /* 160, 32 */
+    int steps, batch; /* 200, 32 */
     float lr;         /* 3e-3, warm-up 5, linear to 10% */
     float clip;       /* 1 */
     float query, repr, ce, kl,

@@ -10,7 +10,7 @@
 
 enum { PASSES_MAX = 64, CROSS_MAX = 16, QUESTION_IDS = 512 };
 static const size_t ARENA_CAP = (size_t)1 << 30;
-static const float EXPLORE = 0.3f; /* share of the picks that entropy does not decide */
+static const float EXPLORE = 0.5f; /* share of the picks that entropy does not decide */
 
 struct uts_options uts_defaults(void)
 {

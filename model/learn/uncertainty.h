@@ -7,7 +7,7 @@
 #include "model/mllm/answer.h"
 
 /* Stage 1 over a finished window: rank by entropy, take the top pool_factor * n, draw from them at
- * random, but leave three picks of ten to the rest of the window: what the model is sure of must
+ * random, but leave every second pick to the rest of the window: what the model is sure of must
  * stay in the cloud's buffer, or it is forgotten. pool_factor 1: plainly the top n. chosen: n
  * indices, ascending. Returns how many (min(n, count)). */
 int uts_select_instances(const float *entropy, int count, int n, float pool_factor, struct rng *rng,
