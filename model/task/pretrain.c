@@ -101,11 +101,11 @@ static void weights_init(struct mllm *m, uint64_t seed)
 
 static const struct param *student_source(const struct mllm *base, const struct param *p)
 {
-    int layer, end = 0;
-    char name[256];
-    if (sscanf(p->name, "qformer.encoder.layer.%d.%n", &layer, &end) == 1 && end > 0) {
-        snprintf(name, sizeof(name), "qformer.encoder.layer.%d.%s", layer / 2 * 4 + layer % 2,
-                 p->name + end);
+    static const char LAYER[] = "qformer.encoder.layer.";
+    if (has_prefix(p->name, LAYER)) {
+        char name[256], *rest;
+        long layer = strtol(p->name + strlen(LAYER), &rest, 10);
+        snprintf(name, sizeof(name), "%s%ld%s", LAYER, layer / 2 * 4 + layer % 2, rest);
         return mllm_find(base, name);
     }
     bool shared = stage_is_vision(p) || has_prefix(p->name, "qformer.") ||
