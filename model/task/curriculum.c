@@ -7,14 +7,13 @@
 
 enum {
     CURRICULUM_TOKENS = 1024,
-    RING_SLOTS = 4096,
     REFILL = 16,
     ENCODE_CHUNK = 64,
     IMAGE_BYTES = WORLD_SIZE * WORLD_SIZE * 3
 };
 
 enum status curriculum_init(struct curriculum *c, const struct mllm *model, struct pool *pool,
-                            const char *domain, const float share[KINDS], uint64_t seed,
+                            const char *domain, int slots, const float share[KINDS], uint64_t seed,
                             struct err *err)
 {
     memset(c, 0, sizeof(*c));
@@ -26,7 +25,7 @@ enum status curriculum_init(struct curriculum *c, const struct mllm *model, stru
     c->model = model;
     c->pool = pool;
     c->seed = seed;
-    c->slots = RING_SLOTS;
+    c->slots = slots;
     c->refill = REFILL;
     c->tokens = 1 + side * side;
     c->width = model->config.vision.hidden;

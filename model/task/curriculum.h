@@ -37,9 +37,9 @@ struct curriculum {
     struct lesson lesson[LESSON_BATCH_MAX];
 };
 
-/* share: how often each kind is asked, captions apart; sums to 1. */
+/* slots: scenes the ring holds. share: how often each kind is asked, captions apart; sums to 1. */
 enum status curriculum_init(struct curriculum *c, const struct mllm *model, struct pool *pool,
-                            const char *domain, const float share[KINDS], uint64_t seed,
+                            const char *domain, int slots, const float share[KINDS], uint64_t seed,
                             struct err *err);
 void curriculum_deinit(struct curriculum *c);
 /* Brings the ring to `step` and fills c->lesson[0 .. batch-1]. */

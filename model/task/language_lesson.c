@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { WARMUP = 200 };
+enum { WARMUP = 200, RING_SLOTS = 4096, RING_SLOTS_TINY = 128 };
 
 struct language_lesson {
     const struct mllm *model;
@@ -96,8 +96,9 @@ enum status language_train(struct work *w, struct mllm *m, const struct stage *s
     struct param **list = stage_params(m, false, &count);
     if (!list)
         return err_set(err, STATUS_NO_MEMORY, "no memory for the parameter list");
-    enum status status = curriculum_init(&l.curriculum, m, w->pool, stage->domain, stage->share,
-                                         w->options->seed, err);
+    enum status status = curriculum_init(&l.curriculum, m, w->pool, stage->domain,
+                                         w->options->tiny ? RING_SLOTS_TINY : RING_SLOTS,
+                                         stage->share, w->options->seed, err);
     struct lesson_plan plan = {.stage = stage,
                                .steps = stage_steps(w, stage),
                                .warmup = WARMUP,
