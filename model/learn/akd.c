@@ -39,12 +39,11 @@ static void rows_count(const struct akd_step *step, int *rows, int *soft_rows)
 }
 
 static void label_terms(struct terms *t, const struct akd_step *step, struct tape *tape,
-                        struct tensor hidden, const struct exemplar_batch *b,
+                        struct tensor logits, const struct exemplar_batch *b,
                         const struct exemplar *const *items, int n)
 {
     int rows, soft_rows, V = step->student->config.text.vocab;
     rows_count(step, &rows, &soft_rows);
-    struct tensor logits = mllm_logits(tape, step->student, hidden, b->rows, b->row_count);
     if (step->weight[AKD_CE] > 0)
         term_add(t, step, AKD_CE, op_cross_entropy(tape, logits, b->labels),
                  (float)b->row_count / (float)rows);
@@ -100,8 +99,9 @@ struct tensor akd_loss(void *ctx, struct tape *tape, int shard, int shards)
     exemplar_batch_build(tape, step->student, items, n, step->token_drop, &batch);
     if (tape->status != STATUS_OK)
         return (struct tensor){0};
-    struct tensor hidden = mllm_forward(tape, step->student, &batch.model, &taps);
-    label_terms(&terms, step, tape, hidden, &batch, items, n);
+    struct tensor logits =
+        mllm_row_logits(tape, step->student, &batch.model, &taps, batch.rows, batch.row_count);
+    label_terms(&terms, step, tape, logits, &batch, items, n);
     feature_terms(&terms, step, tape, &taps, items, n);
     struct tensor loss = op_weighted_sum(tape, terms.loss, terms.factor, terms.count);
     if (tape->status == STATUS_OK)

@@ -106,8 +106,8 @@ static enum status chunk_forward(const struct teach_job *job, struct tape *tape,
         list[i] = &items[i];
     exemplar_batch_build(tape, job->teacher, list, n, 0, &batch);
     TRY(tape_check(tape, err));
-    struct tensor hidden = mllm_forward(tape, job->teacher, &batch.model, &taps);
-    struct tensor logits = mllm_logits(tape, job->teacher, hidden, batch.rows, batch.row_count);
+    struct tensor logits =
+        mllm_row_logits(tape, job->teacher, &batch.model, &taps, batch.rows, batch.row_count);
     TRY(tape_check(tape, err));
     const float *at = logits.data;
     for (int i = 0; i < n; i++) {
