@@ -24,7 +24,7 @@ struct refit {
     struct trainable set;
     struct distiller *distiller;
     int uploads;
-    struct evaluation before, after, ceiling;
+    struct evaluation after;
 };
 
 static enum status flags_parse(struct flags *f, int argc, char **argv, int *files, struct err *err)
@@ -143,13 +143,6 @@ static enum status refit_open(struct refit *r, struct err *err)
     return distiller_create(r->teacher, r->student, r->pool, &r->distiller, err);
 }
 
-static enum status refit_score(struct refit *r, const struct mllm *m, struct evaluation *out,
-                               struct err *err)
-{
-    return evaluate(m, r->pool, r->flags.data, (uint64_t)r->flags.seed, (int)r->flags.count, true,
-                    out, err);
-}
-
 static void score_add(json *object, const char *key, const struct score *score)
 {
     json *value = json_object_new();
@@ -170,20 +163,15 @@ static void evaluation_add(json *document, const char *key, const struct evaluat
 static enum status refit_print(const struct refit *r, struct err *err)
 {
     if (!r->flags.json) {
-        printf("head refit on %d uploads: %.1f/%.1f -> %.1f/%.1f (teacher %.1f/%.1f), new concepts "
-               "%.1f/%.1f -> %.1f/%.1f (teacher %.1f/%.1f)\n",
-               r->uploads, r->before.five.mc, r->before.five.da, r->after.five.mc, r->after.five.da,
-               r->ceiling.five.mc, r->ceiling.five.da, r->before.new_concepts.mc,
-               r->before.new_concepts.da, r->after.new_concepts.mc, r->after.new_concepts.da,
-               r->ceiling.new_concepts.mc, r->ceiling.new_concepts.da);
+        printf("head refit on %d uploads: %.1f/%.1f, new concepts %.1f/%.1f\n", r->uploads,
+               r->after.five.mc, r->after.five.da, r->after.new_concepts.mc,
+               r->after.new_concepts.da);
         return STATUS_OK;
     }
     struct buf text = {.max = 1 << 16};
     json *document = json_object_new();
     json_set_int(document, "uploads", r->uploads);
-    evaluation_add(document, "source_only", &r->before);
     evaluation_add(document, "head_refit", &r->after);
-    evaluation_add(document, "teacher", &r->ceiling);
     enum status s = json_print(document, true, &text);
     if (s == STATUS_OK)
         printf("%s\n", (const char *)text.data);
@@ -198,10 +186,9 @@ static enum status refit_all(struct refit *r, char **paths, int n, struct err *e
 {
     TRY(refit_open(r, err));
     TRY(payloads_learn(r, paths, n, err));
-    TRY(refit_score(r, r->student, &r->before, err));
-    TRY(refit_score(r, r->teacher, &r->ceiling, err));
     TRY(head_train(r, err));
-    TRY(refit_score(r, r->student, &r->after, err));
+    TRY(evaluate(r->student, r->pool, r->flags.data, (uint64_t)r->flags.seed, (int)r->flags.count,
+                 true, &r->after, err));
     return refit_print(r, err);
 }
 
