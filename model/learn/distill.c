@@ -178,8 +178,10 @@ static enum status list_make(struct distiller *d, bool head_only, struct err *er
 /* The trainer is made at the first round, which says what is trained; it stays so. */
 static enum status distiller_prepare(struct distiller *d, bool head_only, struct err *err)
 {
-    /* The decay pulls adapters and LoRA back to nothing: to the model as shipped. */
-    const struct adamw adamw = {.beta1 = 0.9f, .beta2 = 0.99f, .eps = 1e-8f, .weight_decay = 0.5f};
+    /* The decay pulls adapters and LoRA back to nothing: to the model as shipped. An output head
+     * is nothing to decay. */
+    const struct adamw adamw = {
+        .beta1 = 0.9f, .beta2 = 0.99f, .eps = 1e-8f, .weight_decay = head_only ? 0 : 0.5f};
     if (d->ready && d->head_only == head_only)
         return STATUS_OK;
     if (d->ready)

@@ -103,6 +103,8 @@ static enum status flags_parse(struct flags *f, int argc, char **argv, struct er
     return STATUS_OK;
 }
 
+static const char *const SELECTS[] = {"ent2", "entropy", "random", NULL}; /* simulated_pick */
+
 static int index_of(const char *word, const char *const *words)
 {
     for (int i = 0; words[i]; i++)
@@ -114,7 +116,6 @@ static int index_of(const char *word, const char *const *words)
 static enum status words_check(const struct flags *f, struct err *err)
 {
     static const char *const methods[] = {"cdcca", "pl", "head", "none", NULL};
-    static const char *const selects[] = {"ent2", "entropy", "random", "mixed", NULL};
     static const char *const scores[] = {"attention", "variance", "norm", "random", NULL};
     static const char *const codecs[] = {"auto", "s", "2", "n", "8", "k", "f", NULL};
     static const char *const labels[] = {"hard", "soft", NULL};
@@ -122,7 +123,7 @@ static enum status words_check(const struct flags *f, struct err *err)
         const char *flag, *value;
         const char *const *words;
     } checks[] = {{"method", f->method, methods},
-                  {"select", f->select, selects},
+                  {"select", f->select, SELECTS},
                   {"score", f->score, scores},
                   {"codec", f->codec, codecs},
                   {"labels", f->labels, labels}};
@@ -162,8 +163,7 @@ static struct distill_options distill_flags(const struct flags *f)
 static struct simulated_options simulated_flags(const struct flags *f, int round)
 {
     struct simulated_options o = {.uts = uts_defaults(), .bits = (int)f->bits};
-    static const char *const selects[] = {"ent2", "entropy", "random", "mixed", NULL};
-    o.pick = (enum simulated_pick)index_of(f->select, selects);
+    o.pick = (enum simulated_pick)index_of(f->select, SELECTS);
     o.uts.keep = (int)f->keep;
     o.uts.score = f->score[0] == 'a'   ? UTS_ATTENTION
                   : f->score[0] == 'v' ? UTS_VARIANCE
