@@ -20,8 +20,9 @@ static const double SCALE_STEP = 0.95760328069857364694; /* 2^(-1/16) */
 static const float SCALE_LOW = 0x1p-100f, SCALE_HIGH = 0x1p100f;
 
 /* Levels of the four-level code, in units of the block's deviation: the optimum for a normal
- * density (Max 1960), where thresholds lie halfway. On a round's real update with the scale
- * searched: relative error 0.302, against 0.305 for levels in the recipe's ratio, 0.5 to 1.75. */
+ * density (Max 1960), where thresholds lie halfway. On one round's update of random models, the
+ * scale searched: relative error 0.302, against 0.305 for levels in the recipe's ratio, 0.5
+ * to 1.75. */
 static const float FOUR_INNER = 0.4528f, FOUR_OUTER = 1.5104f;
 
 enum statistic { STATISTIC_MEAN, STATISTIC_DEVIATION, STATISTIC_ABSMAX };
