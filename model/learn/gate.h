@@ -1,5 +1,5 @@
 /* The gate before a publication: does the student agree with the labels of uploads it was not
- * trained on as it did before (distill.h says when a change counts)? */
+ * trained on no worse than before, but for noise (distill.h says when a change counts)? */
 #ifndef CDCCA_GATE_H
 #define CDCCA_GATE_H
 
