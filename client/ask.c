@@ -92,7 +92,7 @@ static json *ask_tokens(const struct ask_result *r)
               json_set_int(tokens, "kept", r->kept) &&
               json_set_int(tokens, "upload_bytes", (int64_t)r->bytes);
     for (int i = 0; ok && i < r->kept; i++)
-        ok = json_append_number(positions, (double)r->positions[i]);
+        ok = json_append_int(positions, r->positions[i]);
     if (ok && json_set_take(tokens, "positions", positions))
         return tokens;
     json_free(tokens);
