@@ -1,7 +1,7 @@
 # report.jq: one seed's results -> its entry of report.json's "seeds".
 def seed($identical; $edge_kib; $cloud_kib):
     {source_only: .[0], teacher: .[1], head_refit: .[2],
-     rounds: [.[3:][] | {target, new_concepts, source, instances_seen, instances_uploaded,
+     rounds: [.[3:][] | {target, new_concepts, relations, source, instances_seen, instances_uploaded,
                          uplink_bytes, raw_bytes, jpeg_bytes, delta_bytes, parameters_updated,
                          seconds}],
      identical: $identical,

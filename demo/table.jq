@@ -63,6 +63,7 @@ def summary:
            recovered("new_concepts"; .head_refit) | pair; ""),
       line("gap recovered, loop"; recovered("target"; last) | pair;
            recovered("new_concepts"; last) | pair; ""),
+      "relations and comparisons, apart: source-only \(map(.source_only.relations) | pair), last round \(map(last.relations) | pair), teacher \(map(.teacher.relations) | pair)",
       "uplink: \(per_image("uplink_bytes"; "instances_uploaded")) bytes per uploaded instance; an image is \(per_image("jpeg_bytes"; "instances_seen")) bytes as JPEG, \(per_image("raw_bytes"; "instances_seen")) raw",
       "downlink: \(per_parameter | fixed(2)) bits per updated parameter",
       "peak memory: edge \(map(.peak_mib.edge) | max) MiB, cloud \(map(.peak_mib.cloud) | max) MiB",
