@@ -33,11 +33,14 @@ struct param {
     const char *name; /* as in the Hugging Face checkpoint; owned by the model */
     int ndim;
     int dim[TENSOR_DIMS];
-    float *data;     /* F32; owned by the model */
-    int64_t grad_at; /* offset into tape->grads, or -1: frozen */
+    float *data;                 /* F32; owned by the model; NULL when packed */
+    const struct weight *packed; /* a frozen matrix that is not F32 (weight.h), else NULL */
+    int64_t grad_at;             /* offset into tape->grads, or -1: frozen */
 };
 
+struct pool;
 struct tape;
+struct weight;
 
 struct tape_node {
     void (*backward)(struct tape_node *node, struct tape *tape);
@@ -49,7 +52,10 @@ struct tape {
     struct tape_node *last;
     float *grads; /* flat gradients of all trainable parameters; may be NULL when not recording */
     bool recording;
-    struct rng rng; /* dropout */
+    struct rng rng;    /* dropout */
+    struct pool *pool; /* threads that share the work of one op; NULL: one thread. Like exact, the
+                          caller's to set: tape_begin leaves both */
+    bool exact;        /* packed weights multiply in F32 also when nothing is recorded (weight.h) */
     enum status status;
     struct err err;
 };

@@ -1,0 +1,56 @@
+/* Packed weight matrices: how a model's large, frozen matrices are kept when they are not F32, and
+ * the products that read them as they are. W is (O,I), row-major: O outputs, I inputs; M rows of
+ * activations.
+ *
+ *   BF16, F16  as in the file, 2 bytes a weight
+ *   Q8         int8 codes, one scale a row: bitsandbytes' LLM.int8 layout (Dettmers et al. 2022)
+ *   NF4        4-bit codes, one absmax a block of 64 (Dettmers et al. 2023, QLoRA, appendix E)
+ *
+ * The bytes in memory are those of the file, so that loading copies and saving writes them. */
+#ifndef CDCCA_WEIGHT_H
+#define CDCCA_WEIGHT_H
+
+#include "api/base/status.h"
+#include "model/tensor/parallel.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum weight_type { WEIGHT_BF16, WEIGHT_F16, WEIGHT_Q8, WEIGHT_NF4 };
+enum { WEIGHT_BLOCK = 64 };
+
+struct weight {
+    enum weight_type type;
+    int rows, cols;     /* O, I */
+    const void *codes;  /* BF16, F16: uint16_t (O,I); Q8: int8_t (O,I); NF4: (O*I+1)/2 bytes, the
+                           first code in the high nibble */
+    const float *scale; /* Q8: absmax of each row, weight = code * scale / 127; NF4: absmax of each
+                           block of 64, blocks running over the flattened matrix; else NULL */
+};
+
+/* Bytes of the codes and number of scales of an (O,I) matrix. */
+size_t weight_code_bytes(enum weight_type type, int rows, int cols);
+size_t weight_scale_count(enum weight_type type, int rows, int cols);
+const char *weight_type_name(enum weight_type type); /* "bf16", "f16", "q8", "nf4" */
+
+/* F32 -> codes and scales, to the nearest; rows may be a part of a matrix that starts a block. */
+void weight_pack(enum weight_type type, const float *values, int rows, int cols, void *codes,
+                 float *scale);
+/* count weights of the flattened matrix, from `from` on, as F32. */
+void weight_unpack(const struct weight *w, size_t from, size_t count, float *out);
+
+/* How a product is computed. */
+struct weight_how {
+    struct pool *pool; /* its threads share the rows of W; NULL: the caller's alone */
+    bool exact;        /* weights as unpacked, products in F32; else activations may be rounded to 8
+                          bit, a block or a row at a time, where the kernels gain by it */
+};
+
+/* y (M,O) = x (M,I) W^T. The result does not depend on the number of threads. */
+enum status weight_multiply(const struct weight *w, const float *x, int M, float *y,
+                            const struct weight_how *how);
+/* dx (M,I) += dy (M,O) W, always exact. */
+enum status weight_multiply_back(const struct weight *w, const float *dy, int M, float *dx,
+                                 const struct weight_how *how);
+
+#endif
