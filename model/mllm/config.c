@@ -205,25 +205,33 @@ static enum status read_root(const json *root, struct mllm_config *c, struct err
                    "model_type is \"%s\"; supported are instructblip, blip-2 and llama", type);
 }
 
+enum status mllm_config_parse(const void *data, size_t len, struct mllm_config *out,
+                              struct err *err)
+{
+    struct mllm_config config = config_defaults();
+    struct err local = {0}; /* statuses travel through err_prefix, which needs one */
+    struct err *e = err ? err : &local;
+    json *root = NULL;
+    TRY(json_parse(data, len, &root, e));
+    enum status status = read_root(root, &config, e);
+    if (status == STATUS_OK)
+        status = mllm_config_check(&config, e);
+    if (status == STATUS_OK)
+        *out = config;
+    json_free(root);
+    return status;
+}
+
 enum status mllm_config_load(struct io *io, const char *dir, struct mllm_config *out,
                              struct err *err)
 {
     char path[4096];
-    struct err local = {0};
-    struct err *e = err ? err : &local;
     struct buf file = {.max = CONFIG_BYTES};
-    json *root = NULL;
-    TRY(io_join(path, sizeof path, dir, "config.json", e));
-    struct mllm_config config = config_defaults();
-    enum status status = io_read_file(io, path, &file, e);
-    if (status == STATUS_OK && (status = json_parse(file.data, file.len, &root, e)) != STATUS_OK)
-        err_prefix(e, "%s", path);
-    if (status == STATUS_OK && ((status = read_root(root, &config, e)) != STATUS_OK ||
-                                (status = mllm_config_check(&config, e)) != STATUS_OK))
-        err_prefix(e, "%s", path);
-    if (status == STATUS_OK)
-        *out = config;
-    json_free(root);
+    TRY(io_join(path, sizeof path, dir, "config.json", err));
+    enum status status = io_read_file(io, path, &file, err);
+    if (status == STATUS_OK &&
+        (status = mllm_config_parse(file.data, file.len, out, err)) != STATUS_OK)
+        err_prefix(err, "%s", path);
     buf_free(&file);
     return status;
 }

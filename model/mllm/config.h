@@ -31,7 +31,11 @@ struct mllm_config {
                          "{question}" */
 };
 
-/* Every value is checked: ranges, heads dividing widths, no overflow of any size. */
+/* Every value is checked: ranges, heads dividing widths, no overflow of any size. On failure *out
+ * is as it was. */
+enum status mllm_config_parse(const void *data, size_t len, struct mllm_config *out,
+                              struct err *err);
+/* The same from DIR/config.json; the error names the file. */
 enum status mllm_config_load(struct io *io, const char *dir, struct mllm_config *out,
                              struct err *err);
 /* config.json in HF's InstructBLIP layout */
