@@ -2,6 +2,7 @@
 #include "model/mllm/decoder.h"
 
 #include <math.h>
+#include <string.h>
 
 enum { SCORE_ROWS = 32 }; /* options scored at a time: bounds the copies of the cache */
 
@@ -29,30 +30,50 @@ static float log_probability(const float *logits, int V, int32_t id)
     return logits[id] - log_normaliser(logits, V);
 }
 
-/* Rows of the last of T positions of each of B prompts. */
-static int32_t *last_rows(struct tape *tape, int B, int T)
+/* Positions of prompt b that exist, of Q queries and T text places. */
+static int prompt_length(const struct mllm_batch *batch, int Q, int b)
 {
-    int32_t *rows = tape_alloc(tape, (size_t)B * sizeof *rows);
-    for (int i = 0; rows && i < B; i++)
-        rows[i] = i * T + T - 1;
-    return rows;
+    int T = batch->text_T, n = 0;
+    while (n < T && (!batch->text_mask || batch->text_mask[(size_t)b * (size_t)T + (size_t)n]))
+        n++;
+    return Q + n;
+}
+
+/* Lengths of the prompts, and their last rows among B * (Q + T). */
+static enum status prompt_ends(struct decoder *d, const struct mllm_batch *batch, int Q,
+                               int32_t *rows, int *length, struct err *err)
+{
+    TRY(tape_check(d->tape, err));
+    for (int b = 0; b < batch->B; b++) {
+        length[b] = prompt_length(batch, Q, b);
+        rows[b] = b * (Q + batch->text_T) + length[b] - 1;
+        if (length[b] < 1)
+            return err_set(err, STATUS_MALFORMED, "prompt %d is empty", b);
+    }
+    return STATUS_OK;
 }
 
 enum status decoder_start(struct decoder *d, struct tape *tape, const struct mllm *m,
                           const struct mllm_batch *batch, int eos, int max_new, struct err *err)
 {
-    int length = (m->config.multimodal ? m->config.queries : 0) + batch->text_T;
+    int Q = m->config.multimodal ? m->config.queries : 0, longest = Q + batch->text_T;
+    size_t B = (size_t)batch->B;
     *d = (struct decoder){.tape = tape, .m = m, .B = batch->B, .eos = eos};
-    if (length + max_new > m->config.text.positions)
+    if (longest + max_new > m->config.text.positions)
         return err_set(err, STATUS_TOO_LARGE, "%d positions and %d new tokens; the model has %d",
-                       length, max_new, m->config.text.positions);
-    d->cache = kv_cache_new(tape, m, batch->B, length + max_new);
-    int32_t *rows = last_rows(tape, batch->B, length);
+                       longest, max_new, m->config.text.positions);
+    d->cache = kv_cache_new(tape, m, batch->B, longest + max_new);
+    int32_t *rows = tape_alloc(tape, B * sizeof *rows);
+    int *length = tape_alloc(tape, B * sizeof *length);
+    TRY(prompt_ends(d, batch, Q, rows, length, err));
     size_t mark = tape->arena->used;
     struct tensor x = mllm_embed(tape, m, batch, NULL);
     struct tensor hidden = llama_forward(tape, m, x, NULL, &d->cache, rows, batch->B);
     d->logits = layer_keep(tape, mark, mllm_logits(tape, m, hidden, NULL, 0)).data;
-    return tape_check(tape, err);
+    TRY(tape_check(tape, err));
+    memcpy(d->cache.length, length, B * sizeof *length);
+    d->longest = longest;
+    return STATUS_OK;
 }
 
 /* ---- options ---- */
@@ -78,7 +99,7 @@ static struct tensor scoring_logits(struct scoring *s)
 {
     struct decoder *d = s->d;
     int *prompt = tape_alloc(d->tape, (size_t)s->n * sizeof *prompt);
-    struct kv_cache cache = kv_cache_new(d->tape, d->m, s->n, d->cache.length + s->longest);
+    struct kv_cache cache = kv_cache_new(d->tape, d->m, s->n, d->longest + s->longest);
     if (d->tape->status != STATUS_OK)
         return (struct tensor){0};
     for (int r = 0; r < s->n; r++)

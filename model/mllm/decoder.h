@@ -1,4 +1,4 @@
-/* Decoding on ids: a batch of prompts of one length goes through the model once, into a KV cache;
+/* Decoding on ids: a batch of prompts goes through the model once, into a KV cache;
  * options are scored and answers generated from there. answer.h is the same on texts. */
 #ifndef CDCCA_DECODER_H
 #define CDCCA_DECODER_H
@@ -8,7 +8,8 @@
 struct decoder {
     struct tape *tape; /* not recording; its arena holds the cache */
     const struct mllm *m;
-    int B, eos; /* eos: -1: none */
+    int B, eos;  /* eos: -1: none */
+    int longest; /* positions of the longest prompt */
     struct kv_cache cache;
     const float *logits; /* (B,V) of each prompt's last position */
 };
@@ -29,7 +30,8 @@ struct generated {
     float entropy, log_probability; /* means over the generated tokens, the end token included */
 };
 
-/* Runs the prompts (no padding among the texts) with room for max_new more tokens. */
+/* Runs the prompts with room for max_new more tokens. They may differ in length: right-padded, with
+ * batch->text_mask; what a row gets does not depend on the others' lengths. */
 enum status decoder_start(struct decoder *d, struct tape *tape, const struct mllm *m,
                           const struct mllm_batch *batch, int eos, int max_new, struct err *err);
 /* Any number of rows; before or instead of decoder_greedy, which uses the cache up. */

@@ -5,17 +5,19 @@
 
 #include "model/mllm/mllm.h"
 
-/* Keys (after RoPE) and values of the positions so far, per layer (rows, cap, KV*D). */
+/* Keys (after RoPE) and values of the positions so far, per layer (rows, cap, KV*D). Rows are
+ * sequences of their own: each has its length, so prompts of a batch may differ in theirs. */
 struct kv_cache {
-    int rows, cap, length, width, layers;
+    int rows, cap, width, layers;
+    int *length; /* (rows) positions in use */
     float **k, **v;
 };
 
 /* In the tape's arena; zeroed. A failure is the tape's sticky status. */
 struct kv_cache kv_cache_new(struct tape *tape, const struct mllm *m, int rows, int cap);
-/* Row `from` replaces row `to`. */
+/* Row `from` replaces row `to`, its length too. */
 void kv_cache_move(struct kv_cache *cache, int to, int from);
-/* Rows row[0..n-1] of `from`, into an empty cache of n rows. */
+/* Rows row[0..n-1] of `from` (they may repeat) replace the rows of a cache of n rows. */
 void kv_cache_select(struct kv_cache *to, const struct kv_cache *from, const int *row);
 
 /* [projected queries][text embeddings]: (B, Q + T, C). */
@@ -24,8 +26,8 @@ struct tensor mllm_embed(struct tape *tape, const struct mllm *m, const struct m
 
 /* x (B,T,C) -> hidden after the final norm: (B,T,C), or (n,C) for the n rows of x seen as (B*T,C)
  * when rows is not NULL. key_mask (B,T) or NULL, only without a cache.
- * With a cache, x continues it at cache->length and is added to it; T > 1 on a cache that is not
- * empty must fill it to its cap (so that one causal mask serves). */
+ * With a cache, row b of x continues row b of the cache at its length and is added to it. Prompts
+ * of unequal length go in right-padded; cutting cache->length[b] afterwards forgets the padding. */
 struct tensor llama_forward(struct tape *tape, const struct mllm *m, struct tensor x,
                             const uint8_t *key_mask, struct kv_cache *cache, const int32_t *rows,
                             int n);

@@ -12,6 +12,9 @@ struct kv_cache kv_cache_new(struct tape *tape, const struct mllm *m, int rows, 
     size_t bytes = (size_t)rows * (size_t)cap * (size_t)cache.width * sizeof(float);
     cache.k = tape_alloc(tape, (size_t)layers * sizeof *cache.k);
     cache.v = tape_alloc(tape, (size_t)layers * sizeof *cache.v);
+    cache.length = tape_alloc(tape, (size_t)rows * sizeof *cache.length);
+    if (cache.length)
+        memset(cache.length, 0, (size_t)rows * sizeof *cache.length);
     for (int i = 0; cache.k && cache.v && i < layers; i++) {
         cache.k[i] = tape_alloc(tape, bytes);
         cache.v[i] = tape_alloc(tape, bytes);
@@ -33,24 +36,26 @@ static size_t cache_bytes(const struct kv_cache *cache, int positions)
     return (size_t)positions * (size_t)cache->width * sizeof(float);
 }
 
+static void cache_copy(struct kv_cache *to, int row, const struct kv_cache *from, int source)
+{
+    size_t bytes = cache_bytes(from, from->length[source]);
+    for (int i = 0; i < to->layers; i++) {
+        memcpy(cache_at(to, to->k[i], row, 0), cache_at(from, from->k[i], source, 0), bytes);
+        memcpy(cache_at(to, to->v[i], row, 0), cache_at(from, from->v[i], source, 0), bytes);
+    }
+    to->length[row] = from->length[source];
+}
+
 void kv_cache_move(struct kv_cache *cache, int to, int from)
 {
-    size_t bytes = cache_bytes(cache, cache->length);
-    for (int i = 0; i < cache->layers; i++) {
-        memcpy(cache_at(cache, cache->k[i], to, 0), cache_at(cache, cache->k[i], from, 0), bytes);
-        memcpy(cache_at(cache, cache->v[i], to, 0), cache_at(cache, cache->v[i], from, 0), bytes);
-    }
+    if (to != from)
+        cache_copy(cache, to, cache, from);
 }
 
 void kv_cache_select(struct kv_cache *to, const struct kv_cache *from, const int *row)
 {
-    size_t bytes = cache_bytes(from, from->length);
-    for (int i = 0; i < to->layers; i++)
-        for (int r = 0; r < to->rows; r++) {
-            memcpy(cache_at(to, to->k[i], r, 0), cache_at(from, from->k[i], row[r], 0), bytes);
-            memcpy(cache_at(to, to->v[i], r, 0), cache_at(from, from->v[i], row[r], 0), bytes);
-        }
-    to->length = from->length;
+    for (int r = 0; r < to->rows; r++)
+        cache_copy(to, r, from, row[r]);
 }
 
 /* x (B,T,width) into positions length .. length+T-1 of a layer's keys or values. */
@@ -58,7 +63,7 @@ static void cache_store(const struct kv_cache *cache, float *layer, struct tenso
 {
     int B = x.dim[0], T = x.dim[1];
     for (int b = 0; b < B; b++)
-        memcpy(cache_at(cache, layer, b, cache->length),
+        memcpy(cache_at(cache, layer, b, cache->length[b]),
                x.data + (size_t)b * (size_t)T * (size_t)cache->width, cache_bytes(cache, T));
 }
 
@@ -67,7 +72,8 @@ struct llama {
     const struct mllm *m;
     const uint8_t *key_mask;
     struct kv_cache *cache;
-    int *key_count;      /* one token on a cache: positions in use, per row */
+    bool continues;      /* the cache holds positions before x */
+    int *key_count;      /* on such a cache: positions in use with x, per row */
     const int32_t *rows; /* the only rows wanted of the last layer; NULL: all */
     int row_count;
 };
@@ -80,14 +86,21 @@ static struct tensor cached_attention(struct llama *f, int layer, struct tensor 
         return (struct tensor){0};
     cache_store(cache, cache->k[layer], k);
     cache_store(cache, cache->v[layer], v);
-    if (cache->length > 0) {
+    if (f->continues) {
         int dim[] = {q.dim[0], cache->cap, cache->width};
         k = tensor_view(cache->k[layer], 3, dim);
         v = tensor_view(cache->v[layer], 3, dim);
-        how.causal = q.dim[1] > 1;
-        how.key_count = how.causal ? NULL : f->key_count;
+        how.first = cache->length;
+        how.key_count = f->key_count;
     }
     return op_attention(f->tape, q, k, v, &how);
+}
+
+static struct tensor llama_rope(struct llama *f, struct tensor x, int heads)
+{
+    float theta = f->m->config.text.theta;
+    return f->continues ? op_rope_rows(f->tape, x, heads, theta, f->cache->length)
+                        : op_rope(f->tape, x, heads, theta, 0);
 }
 
 /* The heads' outputs, before they are mixed by o */
@@ -99,12 +112,11 @@ static struct tensor llama_attention(struct llama *f, int i, struct tensor x)
                             .kv_heads = c->text.kv_heads,
                             .causal = true,
                             .key_mask = f->key_mask};
-    int first = f->cache ? f->cache->length : 0;
     struct tensor q = op_linear(f->tape, x, &l->q);
     struct tensor k = op_linear(f->tape, x, &l->k);
     struct tensor v = op_linear(f->tape, x, &l->v);
-    q = op_rope(f->tape, q, c->text.heads, c->text.theta, first);
-    k = op_rope(f->tape, k, c->text.kv_heads, c->text.theta, first);
+    q = llama_rope(f, q, c->text.heads);
+    k = llama_rope(f, k, c->text.kv_heads);
     return f->cache ? cached_attention(f, i, q, k, v, how) : op_attention(f->tape, q, k, v, &how);
 }
 
@@ -133,17 +145,17 @@ static bool cache_accepts(struct llama *f, struct tensor x)
 {
     struct kv_cache *cache = f->cache;
     int B = x.dim[0], T = x.dim[1];
-    if (B > cache->rows || cache->length + T > cache->cap ||
-        (T > 1 && cache->length > 0 && cache->length + T != cache->cap)) {
-        tape_fail(f->tape, STATUS_SHAPE,
-                  "%d rows of %d tokens do not fit a cache of (%d, %d) at %d", B, T, cache->rows,
-                  cache->cap, cache->length);
-        return false;
-    }
+    bool fits = B <= cache->rows;
     f->key_count = tape_alloc(f->tape, (size_t)B * sizeof *f->key_count);
-    for (int b = 0; f->key_count && b < B; b++)
-        f->key_count[b] = cache->length + T;
-    return f->key_count != NULL;
+    for (int b = 0; fits && f->key_count && b < B; b++) {
+        f->key_count[b] = cache->length[b] + T;
+        f->continues = f->continues || cache->length[b] > 0;
+        fits = f->key_count[b] <= cache->cap;
+    }
+    if (!fits)
+        tape_fail(f->tape, STATUS_SHAPE, "%d rows of %d tokens do not fit a cache of (%d, %d)", B,
+                  T, cache->rows, cache->cap);
+    return fits && f->key_count;
 }
 
 struct tensor llama_forward(struct tape *tape, const struct mllm *m, struct tensor x,
@@ -155,10 +167,10 @@ struct tensor llama_forward(struct tape *tape, const struct mllm *m, struct tens
     if (tape->status != STATUS_OK || (cache && !cache_accepts(&f, x)))
         return (struct tensor){0};
     size_t mark = tape->arena->used;
-    int T = x.dim[1];
+    int B = x.dim[0], T = x.dim[1];
     for (int i = 0; i < m->config.text.layers; i++)
         x = layer_keep(tape, mark, llama_block(&f, i, x));
-    if (cache && tape->status == STATUS_OK)
-        cache->length += T;
+    for (int b = 0; cache && tape->status == STATUS_OK && b < B; b++)
+        cache->length[b] += T;
     return op_rmsnorm(tape, x, m->llama.norm, m->config.text.eps);
 }

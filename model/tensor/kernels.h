@@ -15,7 +15,8 @@
 struct head {
     int Tq, Tk, Tp, D, q_stride, kv_stride;
     float scale;         /* 1 / sqrt(D) */
-    bool causal;         /* query t sees keys 0 .. Tk - Tq + t */
+    bool causal;         /* query t sees keys 0 .. first + t */
+    int first;           /* the position of query 0 */
     int keys;            /* keys that exist, from the front */
     const uint8_t *mask; /* (Tk) 1: exists; or NULL */
 };

@@ -16,7 +16,7 @@ static void attention_turn(const struct head *h, float *turned, const float *x)
 /* One row of scores to probabilities, 0 for keys that are masked; a row without keys is all 0. */
 static void attention_softmax(const struct head *h, float *row, int t)
 {
-    int n = h->keys, seen = h->Tk - h->Tq + t + 1;
+    int n = h->keys, seen = h->first + t + 1;
     if (h->causal && seen < n)
         n = seen < 0 ? 0 : seen;
     for (int i = 0; h->mask && i < n; i++)

@@ -12,6 +12,7 @@ struct attention_node {
     struct attention a;
     struct tensor q, k, v, y;
     int *key_count;      /* (B), copied */
+    int *first;          /* (B), copied */
     uint8_t *key_mask;   /* (B,Tk), copied */
     float *probs;        /* (B,H,Tq,Tp) before dropout */
     float *dropped;      /* after; the same when there is none */
@@ -27,8 +28,10 @@ static bool attention_check(struct tape *tape, struct tensor q, struct tensor k,
               k.dim[2] == q.dim[2] / a->heads * a->kv_heads && a->dropout >= 0 && a->dropout < 1;
     for (int b = 0; ok && a->key_count && b < q.dim[0]; b++)
         ok = a->key_count[b] >= 0 && a->key_count[b] <= k.dim[1];
+    for (int b = 0; ok && a->first && b < q.dim[0]; b++)
+        ok = a->first[b] >= 0 && a->first[b] <= k.dim[1] - q.dim[1];
     return tape_expect(tape, ok, "attention",
-                       "q (B,Tq,H*D), k and v (B,Tk,KV*D), KV dividing H, key counts within Tk");
+                       "q (B,Tq,H*D), k and v (B,Tk,KV*D), KV dividing H, counts and firsts within Tk");
 }
 
 /* The geometry that all heads share */
@@ -49,6 +52,7 @@ static struct head attention_head(const struct attention_node *n)
 static void attention_sample(const struct attention_node *n, struct head *head, int b)
 {
     head->keys = n->key_count ? n->key_count[b] : head->Tk;
+    head->first = n->first ? n->first[b] : head->Tk - head->Tq;
     head->mask = n->key_mask ? n->key_mask + (size_t)b * (size_t)head->Tk : NULL;
 }
 
@@ -138,6 +142,8 @@ static bool attention_prepare(struct tape *tape, struct attention_node *n)
     size_t count = (size_t)B * (size_t)n->a.heads * (size_t)head.Tq * (size_t)head.Tp;
     if (n->a.key_count)
         n->key_count = tape_copy_ints(tape, n->a.key_count, (size_t)B);
+    if (n->a.first)
+        n->first = tape_copy_ints(tape, n->a.first, (size_t)B);
     if (n->a.key_mask && (n->key_mask = tape_alloc(tape, mask_size)) != NULL)
         memcpy(n->key_mask, n->a.key_mask, mask_size);
     n->dropped = n->probs = tape_floats(tape, count);

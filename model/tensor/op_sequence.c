@@ -14,6 +14,7 @@ struct sequence_node {
     int from;
     const int32_t *rows;
     const float *cosine, *sine;
+    size_t table; /* from a sample's rotary table to the next; 0: one for all */
 };
 
 static struct sequence_node *sequence_record(struct tape *tape, struct tensor y, struct tensor a,
@@ -231,7 +232,8 @@ static void rope_apply(float *y, const float *x, const struct sequence_node *n, 
     int B = n->y.dim[0], T = n->y.dim[1], C = n->y.dim[2];
     for (int b = 0; b < B; b++) {
         size_t at = (size_t)b * (size_t)T * (size_t)C;
-        kernels()->rope(y + at, x + at, n->cosine, n->sine, T, H, C / H, sign, add);
+        kernels()->rope(y + at, x + at, n->cosine + (size_t)b * n->table,
+                        n->sine + (size_t)b * n->table, T, H, C / H, sign, add);
     }
 }
 
@@ -242,27 +244,53 @@ static void rope_backward(struct tape_node *node, struct tape *tape)
     rope_apply(n->a.grad, n->y.grad, n, n->from, -1, true);
 }
 
+/* Tables of one sample after the other, (T, D/2) each: first[0..tables-1] */
+static bool rope_tables(struct tape *tape, struct sequence_node *n, int T, int half, float theta,
+                        const int *first, int tables)
+{
+    size_t each = (size_t)T * (size_t)half;
+    float *cosine = tape_floats(tape, each * (size_t)tables);
+    float *sine = tape_floats(tape, each * (size_t)tables);
+    float *frequency = tape_floats(tape, (size_t)half);
+    if (!cosine || !sine || !frequency)
+        return false;
+    for (int i = 0; i < half; i++)
+        frequency[i] = 1.0f / powf(theta, (float)i / (float)half);
+    for (int b = 0; b < tables; b++)
+        kernels()->rope_tables(cosine + (size_t)b * each, sine + (size_t)b * each, frequency, T,
+                               half, first[b]);
+    n->cosine = cosine, n->sine = sine;
+    n->table = tables > 1 ? each : 0;
+    return true;
+}
+
+/* first (tables): of every sample, or one for all */
+static struct tensor rope(struct tape *tape, struct tensor x, int heads, float theta,
+                          const int *first, int tables)
+{
+    bool ok = tensor_is(x) && x.ndim == 3 && heads > 0 && x.dim[2] % (2 * heads) == 0;
+    for (int b = 0; ok && b < tables; b++)
+        ok = first[b] >= 0;
+    if (!tape_expect(tape, ok, "rope", "(B,T,H*D) with D even and positions from 0"))
+        return (struct tensor){0};
+    struct sequence_node how = {.y = tape_like(tape, x.grad != NULL, x), .from = heads};
+    if (!tensor_is(how.y) ||
+        !rope_tables(tape, &how, x.dim[1], x.dim[2] / heads / 2, theta, first, tables))
+        return (struct tensor){0};
+    rope_apply(how.y.data, x.data, &how, heads, 1, false);
+    struct sequence_node *n = sequence_record(tape, how.y, x, rope_backward);
+    if (n)
+        n->cosine = how.cosine, n->sine = how.sine, n->table = how.table, n->from = heads;
+    return how.y;
+}
+
 struct tensor op_rope(struct tape *tape, struct tensor x, int heads, float theta, int first)
 {
-    if (!tape_expect(tape,
-                     tensor_is(x) && x.ndim == 3 && heads > 0 && x.dim[2] % (2 * heads) == 0 &&
-                         first >= 0,
-                     "rope", "(B,T,H*D) with D even and positions from 0"))
-        return (struct tensor){0};
-    int T = x.dim[1], D = x.dim[2] / heads;
-    struct tensor y = tape_like(tape, x.grad != NULL, x);
-    float *cosine = tape_floats(tape, (size_t)T * (size_t)D), *sine;
-    float *frequency = tape_floats(tape, (size_t)D / 2);
-    if (!tensor_is(y) || !cosine || !frequency)
-        return (struct tensor){0};
-    sine = cosine + (size_t)T * (size_t)(D / 2);
-    for (int i = 0; i < D / 2; i++)
-        frequency[i] = 1.0f / powf(theta, (float)(2 * i) / (float)D);
-    kernels()->rope_tables(cosine, sine, frequency, T, D / 2, first);
-    rope_apply(y.data, x.data, &(struct sequence_node){.y = y, .cosine = cosine, .sine = sine},
-               heads, 1, false);
-    struct sequence_node *n = sequence_record(tape, y, x, rope_backward);
-    if (n)
-        n->cosine = cosine, n->sine = sine, n->from = heads;
-    return y;
+    return rope(tape, x, heads, theta, &first, 1);
+}
+
+struct tensor op_rope_rows(struct tape *tape, struct tensor x, int heads, float theta,
+                           const int *first)
+{
+    return rope(tape, x, heads, theta, first, tensor_is(x) ? x.dim[0] : 0);
 }

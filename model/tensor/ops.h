@@ -42,10 +42,14 @@ struct tensor op_mean_time(struct tape *tape, struct tensor x); /* (B,T,C) -> (B
 /* Rotary position embedding, half-split order as in HF (x[i], x[i + D/2]), in a new tensor.
  * x (B,T,H*D); position of row t is first + t. */
 struct tensor op_rope(struct tape *tape, struct tensor x, int heads, float theta, int first);
+/* The same with first[b] of every sample b. */
+struct tensor op_rope_rows(struct tape *tape, struct tensor x, int heads, float theta,
+                           const int *first);
 
 struct attention {
     int heads, kv_heads;     /* kv_heads divides heads */
-    bool causal;             /* query t sees keys 0 .. (Tk - Tq) + t */
+    bool causal;             /* query t sees keys 0 .. first + t */
+    const int *first;        /* (B) the position of query 0; NULL: Tk - Tq */
     const int *key_count;    /* (B) keys that exist, from the front; NULL: all */
     const uint8_t *key_mask; /* (B,Tk) 1: exists; NULL: all. Combined with the above */
     float dropout;           /* on the probabilities */

@@ -218,20 +218,37 @@ static struct tensor rope_op(struct tape *tape, struct tensor *x, struct param *
     return op_rope(tape, x[0], 2, 100, 4);
 }
 
-static void rope_reference(double *y, double *const *x, const void *ctx)
+static struct tensor rope_rows_op(struct tape *tape, struct tensor *x, struct param *p,
+                                  const void *ctx)
 {
-    (void)ctx;
+    (void)p;
+    return op_rope_rows(tape, x[0], 2, 100, ctx);
+}
+
+static void rope_rows_reference(double *y, double *const *x, const void *ctx)
+{
+    const int *first = ctx;
     for (int i = 0; i < B * T * 8; i++) {
         int t = i / 8 % T, d = i % 4, j = d % 2;
-        double angle = (4 + t) * pow(100, -2.0 * j / 4);
+        double angle = (first[i / 8 / T] + t) * pow(100, -2.0 * j / 4);
         const double *pair = x[0] + i - d + j;
         y[i] = d < 2 ? pair[0] * cos(angle) - pair[2] * sin(angle)
                      : pair[2] * cos(angle) + pair[0] * sin(angle);
     }
 }
 
+static void rope_reference(double *y, double *const *x, const void *ctx)
+{
+    int first[B];
+    (void)ctx;
+    for (int b = 0; b < B; b++)
+        first[b] = 4;
+    rope_rows_reference(y, x, first);
+}
+
 static void test_along_time(void **state)
 {
+    static const int first[B] = {3, 11};
     struct op_case cases[] = {
         {"add_positions",
          2,
@@ -252,6 +269,13 @@ static void test_along_time(void **state)
         {"mean_time", 1, {{3, {B, T, C}, false}}, mean_op, mean_reference, NULL, 1e-6},
         {"columns", 1, {{3, {B, T, C}, false}}, columns_op, columns_reference, NULL, 1e-6},
         {"rope", 1, {{3, {B, T, 8}, false}}, rope_op, rope_reference, NULL, 3e-6},
+        {"rope of rows",
+         1,
+         {{3, {B, T, 8}, false}},
+         rope_rows_op,
+         rope_rows_reference,
+         first,
+         3e-6},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)

@@ -7,6 +7,7 @@ struct shape {
     bool causal;
     const int *key_count;
     const uint8_t *key_mask;
+    const int *first;
 };
 
 static struct attention attention_of(const struct shape *s)
@@ -14,6 +15,7 @@ static struct attention attention_of(const struct shape *s)
     return (struct attention){.heads = s->H,
                               .kv_heads = s->KV,
                               .causal = s->causal,
+                              .first = s->first,
                               .key_count = s->key_count,
                               .key_mask = s->key_mask};
 }
@@ -28,7 +30,8 @@ static struct tensor attention_op(struct tape *tape, struct tensor *x, struct pa
 
 static bool key_seen(const struct shape *s, int b, int t, int i)
 {
-    return (!s->causal || i <= s->Tk - s->Tq + t) && (!s->key_count || i < s->key_count[b]) &&
+    int first = s->first ? s->first[b] : s->Tk - s->Tq;
+    return (!s->causal || i <= first + t) && (!s->key_count || i < s->key_count[b]) &&
            (!s->key_mask || s->key_mask[b * s->Tk + i]);
 }
 
@@ -127,6 +130,20 @@ static void test_masks(void **state)
     attention_check(s);
     s.key_count = NULL;
     s.causal = true;
+    attention_check(s);
+}
+
+/* Samples that continue caches of different lengths. */
+static void test_first_positions(void **state)
+{
+    static const int first[3] = {0, 4, 2}, count[3] = {3, 7, 5};
+    struct shape s = {.B = 3, .Tq = 3, .Tk = 7, .H = 2, .KV = 1, .D = 4, .causal = true};
+    (void)state;
+    s.first = first;
+    attention_check(s);
+    s.key_count = count;
+    attention_check(s);
+    s.Tq = 1;
     attention_check(s);
 }
 
@@ -276,6 +293,7 @@ int main(void)
         cmocka_unit_test(test_grouped_heads),
         cmocka_unit_test(test_causal),
         cmocka_unit_test(test_masks),
+        cmocka_unit_test(test_first_positions),
         cmocka_unit_test(test_probabilities_are_copied_out),
         cmocka_unit_test(test_decoding_equals_the_whole),
         cmocka_unit_test(test_dropout_is_seeded_and_unbiased),
