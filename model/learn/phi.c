@@ -22,8 +22,13 @@ enum status phi_init(struct phi *phi, int maps, int in, int out, struct err *err
     phi->out = out;
     for (int k = 0; k < maps; k++) {
         float *data = phi->memory + (size_t)k * each;
-        phi->weight[k] = (struct param){names[2 * k], 2, {out, in}, data, -1};
-        phi->bias[k] = (struct param){names[2 * k + 1], 1, {out}, data + weights, -1};
+        phi->weight[k] = (struct param){
+            .name = names[2 * k], .ndim = 2, .dim = {out, in}, .data = data, .grad_at = -1};
+        phi->bias[k] = (struct param){.name = names[2 * k + 1],
+                                      .ndim = 1,
+                                      .dim = {out},
+                                      .data = data + weights,
+                                      .grad_at = -1};
         phi->map[k] = (struct linear){.weight = &phi->weight[k], .bias = &phi->bias[k]};
     }
     return STATUS_OK;

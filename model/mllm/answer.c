@@ -388,7 +388,7 @@ static enum status encode_images(struct encoding *e, struct tape *tape, int from
 static void encode_run(void *ctx, int item, int worker)
 {
     struct encoding *e = ctx;
-    struct tape tape;
+    struct tape tape = {0};
     int from = item * IMAGES, n = e->n - from < IMAGES ? e->n - from : IMAGES;
     if (!arena_ready(&e->arena[worker])) {
         err_set(&e->errors[item], STATUS_NO_MEMORY, "no memory to encode images");

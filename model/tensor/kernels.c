@@ -1,5 +1,6 @@
 /* Which kernels this CPU runs, decided once. */
 #include "model/tensor/kernels.h"
+#include "model/tensor/kernels_weight.h"
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,4 +62,14 @@ const struct kernels *kernels(void)
         atomic_store_explicit(&chosen, k, memory_order_release);
     }
     return k;
+}
+
+const struct weight_kernels *weight_kernels_find(const char *name)
+{
+    return strcmp(name, "base") == 0 ? &weight_kernels_base : NULL;
+}
+
+const struct weight_kernels *weight_kernels(void)
+{
+    return &weight_kernels_base;
 }

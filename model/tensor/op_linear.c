@@ -1,9 +1,10 @@
-/* Linear layers with bias and LoRA (Hu et al. 2021), and embeddings.
- * R rows (all dims but the last), I inputs, O outputs, r LoRA rank. */
+/* Linear layers with bias and LoRA (Hu et al. 2021), and embeddings; their matrices in F32 or
+ * packed (weight.h). R rows (all dims but the last), I inputs, O outputs, r LoRA rank. */
 #include "model/tensor/blas.h"
 #include "model/tensor/kernels.h"
 #include "model/tensor/ops.h"
 #include "model/tensor/tape.h"
+#include "model/tensor/weight.h"
 #include <string.h>
 
 struct linear_node {
@@ -46,13 +47,65 @@ static bool linear_trains(const struct tape *tape, const struct linear *w)
            tape_grad(tape, w->lora_b);
 }
 
-/* y (R,O) = bias + x (R,I) W^T + scale (x A^T) B^T; W (O,I), A (r,I), B (O,r), low (R,r) */
-static void linear_forward(float *y, float *low, const float *x, const struct linear *w, int R,
-                           int I, int O, int r)
+/* Columns of y that one thread computes at a time, a multiple of what the kernels take at once */
+enum { SHARE_COLUMNS = 64 };
+
+struct shared_product {
+    const float *x, *w;
+    float *y, beta;
+    int R, I, O;
+};
+
+static void shared_run(void *ctx, int item, int worker)
 {
-    for (int i = 0; w->bias && i < R; i++)
-        memcpy(y + (size_t)i * (size_t)O, w->bias->data, (size_t)O * sizeof *y);
-    gemm(false, true, R, O, I, 1, x, I, w->weight->data, I, w->bias ? 1 : 0, y, O);
+    const struct shared_product *p = ctx;
+    (void)worker;
+    int from = item * SHARE_COLUMNS,
+        cols = p->O - from < SHARE_COLUMNS ? p->O - from : SHARE_COLUMNS;
+    gemm(false, true, p->R, cols, p->I, 1, p->x, p->I, p->w + (size_t)from * (size_t)p->I, p->I,
+         p->beta, p->y + from, p->O);
+}
+
+/* y (R,O) = x (R,I) W^T + beta y, W in F32 */
+static void multiply_f32(const struct tape *tape, float *y, float beta, const float *x,
+                         const float *w, int R, int I, int O)
+{
+    struct shared_product p = {x, w, y, beta, R, I, O};
+    if (tape->pool)
+        pool_run(tape->pool, (O + SHARE_COLUMNS - 1) / SHARE_COLUMNS, shared_run, &p);
+    else
+        gemm(false, true, R, O, I, 1, x, I, w, I, beta, y, O);
+}
+
+static struct weight_how linear_how(const struct tape *tape)
+{
+    return (struct weight_how){
+        .pool = tape->pool, .arena = tape->arena, .exact = tape->recording || tape->exact};
+}
+
+/* y (R,O) = bias + x W^T */
+static void linear_weight(struct tape *tape, float *y, const float *x, const struct linear *w,
+                          int R, int I, int O)
+{
+    struct weight_how how = linear_how(tape);
+    size_t row = (size_t)O;
+    if (w->weight->packed && weight_multiply(w->weight->packed, x, R, y, &how) != STATUS_OK)
+        tape_fail(tape, STATUS_NO_MEMORY, "linear %s: no memory to round its input",
+                  w->weight->name ? w->weight->name : "");
+    for (size_t i = 0; w->bias && i < (size_t)R; i++)
+        if (w->weight->packed)
+            kernels()->accumulate(y + i * row, w->bias->data, 1, row);
+        else
+            memcpy(y + i * row, w->bias->data, row * sizeof *y);
+    if (!w->weight->packed)
+        multiply_f32(tape, y, w->bias ? 1 : 0, x, w->weight->data, R, I, O);
+}
+
+/* y (R,O) = bias + x (R,I) W^T + scale (x A^T) B^T; W (O,I), A (r,I), B (O,r), low (R,r) */
+static void linear_forward(struct tape *tape, float *y, float *low, const float *x,
+                           const struct linear *w, int R, int I, int O, int r)
+{
+    linear_weight(tape, y, x, w, R, I, O);
     if (r > 0) {
         gemm(false, true, R, r, I, 1, x, I, w->lora_a->data, I, 0, low, r);
         gemm(false, true, R, O, r, w->lora_scale, low, r, w->lora_b->data, r, 1, y, O);
@@ -82,7 +135,10 @@ static void linear_backward(struct tape_node *node, struct tape *tape)
     const struct linear_node *n = (const struct linear_node *)node;
     int R = tensor_rows(n->x), I = tensor_cols(n->x), O = tensor_cols(n->y);
     float *dw = tape_grad(tape, n->w.weight), *dbias = tape_grad(tape, n->w.bias);
-    if (n->x.grad)
+    struct weight_how how = linear_how(tape);
+    if (n->x.grad && n->w.weight->packed)
+        weight_multiply_back(n->w.weight->packed, n->y.grad, R, n->x.grad, &how);
+    else if (n->x.grad)
         gemm(false, false, R, I, O, 1, n->y.grad, O, n->w.weight->data, I, 1, n->x.grad, I);
     if (dw)
         gemm(true, false, O, I, R, 1, n->y.grad, O, n->x.data, I, 1, dw, I);
@@ -101,7 +157,7 @@ struct tensor op_linear(struct tape *tape, struct tensor x, const struct linear 
     float *low = r ? tape_floats(tape, (size_t)R * (size_t)r) : NULL;
     if (!tensor_is(y) || (r && !low))
         return (struct tensor){0};
-    linear_forward(y.data, low, x.data, w, R, tensor_cols(x), O, r);
+    linear_forward(tape, y.data, low, x.data, w, R, tensor_cols(x), O, r);
     struct linear_node *n = tape_record(tape, y, sizeof *n, linear_backward);
     if (n)
         n->w = *w, n->x = x, n->y = y, n->low = low;
@@ -142,6 +198,15 @@ static void embedding_backward(struct tape_node *node, struct tape *tape)
                               n->y.grad + (size_t)i * (size_t)C, 1, (size_t)C);
 }
 
+static void embedding_row(const struct param *table, int32_t id, int C, float *out)
+{
+    size_t row = (size_t)C, at = (size_t)id * row;
+    if (table->packed)
+        weight_unpack(table->packed, at, row, out);
+    else
+        memcpy(out, table->data + at, row * sizeof *out);
+}
+
 /* y (B,T,C) = table[ids]; table (V,C) */
 struct tensor op_embedding(struct tape *tape, const struct param *table, const int32_t *ids, int B,
                            int T)
@@ -153,8 +218,7 @@ struct tensor op_embedding(struct tape *tape, const struct param *table, const i
     if (!tensor_is(y))
         return y;
     for (int i = 0; i < B * T; i++)
-        memcpy(y.data + (size_t)i * (size_t)C, table->data + (size_t)ids[i] * (size_t)C,
-               (size_t)C * sizeof(float));
+        embedding_row(table, ids[i], C, y.data + (size_t)i * (size_t)C);
     struct embedding_node *n = tape_record(tape, y, sizeof *n, embedding_backward);
     if (n) {
         n->table = table, n->y = y, n->ids = tape_copy_ints(tape, ids, (size_t)B * (size_t)T);

@@ -10,6 +10,7 @@
 #ifndef CDCCA_WEIGHT_H
 #define CDCCA_WEIGHT_H
 
+#include "api/base/arena.h"
 #include "api/base/status.h"
 #include "model/tensor/parallel.h"
 #include <stdbool.h>
@@ -33,24 +34,34 @@ size_t weight_code_bytes(enum weight_type type, int rows, int cols);
 size_t weight_scale_count(enum weight_type type, int rows, int cols);
 const char *weight_type_name(enum weight_type type); /* "bf16", "f16", "q8", "nf4" */
 
-/* F32 -> codes and scales, to the nearest; rows may be a part of a matrix that starts a block. */
+/* The 16 values of NF4 (in units of absmax), ascending; code 7 is 0. */
+extern const float weight_nf4[16];
+
+/* F32 -> codes and scales, to the nearest (a tie goes up for NF4, to even for the others). rows may
+ * be a part of a matrix that starts on a block and on a byte. values are finite. */
 void weight_pack(enum weight_type type, const float *values, int rows, int cols, void *codes,
                  float *scale);
 /* count weights of the flattened matrix, from `from` on, as F32. */
 void weight_unpack(const struct weight *w, size_t from, size_t count, float *out);
 
+struct weight_kernels;
+
 /* How a product is computed. */
 struct weight_how {
-    struct pool *pool; /* its threads share the rows of W; NULL: the caller's alone */
-    bool exact;        /* weights as unpacked, products in F32; else activations may be rounded to 8
-                          bit, a block or a row at a time, where the kernels gain by it */
+    struct pool *pool;   /* its threads share the rows of W; NULL: the caller's alone */
+    struct arena *arena; /* scratch of products that are not exact, given back on return; NULL: none
+                            such */
+    bool exact; /* weights as unpacked, products in F32; else activations may be rounded to 8 bit, a
+                   block of 64 at a time, where the kernels gain by it */
+    const struct weight_kernels *kernels; /* NULL: the best of this CPU (kernels_weight.h) */
 };
 
-/* y (M,O) = x (M,I) W^T. The result does not depend on the number of threads. */
+/* y (M,O) = x (M,I) W^T. The result does not depend on the number of threads.
+ * STATUS_NO_MEMORY: the arena is full. */
 enum status weight_multiply(const struct weight *w, const float *x, int M, float *y,
                             const struct weight_how *how);
 /* dx (M,I) += dy (M,O) W, always exact. */
-enum status weight_multiply_back(const struct weight *w, const float *dy, int M, float *dx,
-                                 const struct weight_how *how);
+void weight_multiply_back(const struct weight *w, const float *dy, int M, float *dx,
+                          const struct weight_how *how);
 
 #endif

@@ -182,7 +182,7 @@ static float log_softmax(const float *x, int id)
 static void the_cache_equals_full_recomputation(void **state)
 {
     static struct answer out[N];
-    struct full f;
+    struct full f = {0};
     (void)state;
     assert_true(arena_init(&f.arena, 64 << 20));
     answer_all(NULL, out);
@@ -210,7 +210,7 @@ static void the_cache_equals_full_recomputation(void **state)
 static void option_scores_equal_full_forward(void **state)
 {
     static struct answer out[N];
-    struct full f;
+    struct full f = {0};
     (void)state;
     assert_true(arena_init(&f.arena, 64 << 20));
     answer_all(NULL, out);
@@ -239,7 +239,7 @@ static void logits_of_rows_equal_those_of_all(void **state)
     enum { TEXT = 6, ROWS = 3 };
     static const int32_t text[2 * TEXT] = {1, 9, 33, 70, 12, 2, 1, 8, 7, 90, 41, 2};
     static const int32_t rows[ROWS] = {8, 13, 19}, labels[ROWS] = {12, 90, 2};
-    struct full f;
+    struct full f = {0};
     float *grads[2] = {NULL, NULL}, loss[2];
     struct param **params = calloc((size_t)model->param_count, sizeof *params);
     (void)state;

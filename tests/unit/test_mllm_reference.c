@@ -86,7 +86,7 @@ static float loss_of(const struct mllm *m)
     static const int32_t ids[] = {11, 3, 57, 80, 22, 41, 6, 90},
                          labels[] = {3, 57, 80, 22, 41, 6, 90, -1};
     struct arena arena;
-    struct tape tape;
+    struct tape tape = {0};
     assert_true(arena_init(&arena, 64 << 20));
     tape_begin(&tape, &arena, false, NULL);
     struct mllm_batch batch = {.B = 1, .text_T = 8, .text = ids};
@@ -151,7 +151,7 @@ static void the_first_story_reads_as_published(void **state)
     struct mllm *m = NULL;
     struct buf file = {.max = 1 << 20}, text = {.max = 1 << 16};
     struct arena arena;
-    struct tape tape;
+    struct tape tape = {0};
     struct decoder decoder;
     int32_t ids[NEW];
     struct generated made = {.ids = ids};

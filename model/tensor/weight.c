@@ -1,0 +1,197 @@
+/* Packing, unpacking, and how a product is cut into pieces for the threads: a piece is a range of
+ * rows of W (of columns on the way back) that only the shape decides, so that the result is the
+ * same for any number of threads. The inner loops are in kernels_weight_*.c. */
+#include "model/tensor/weight.h"
+#include "api/wire/safetensors.h"
+#include "model/tensor/blas.h"
+#include "model/tensor/kernels_weight.h"
+#include <math.h>
+#include <string.h>
+
+const float weight_nf4[16] = {-1.0f,         -0.696192801f, -0.525073051f,  -0.394917488f,
+                              -0.284441382f, -0.18477343f,  -0.0910500363f, 0.0f,
+                              0.0795802996f, 0.160930201f,  0.246112302f,   0.337915242f,
+                              0.440709829f,  0.562617004f,  0.722956836f,   1.0f};
+
+const char *weight_type_name(enum weight_type type)
+{
+    static const char *const name[] = {"bf16", "f16", "q8", "nf4"};
+    return name[type];
+}
+
+size_t weight_code_bytes(enum weight_type type, int rows, int cols)
+{
+    size_t count = (size_t)rows * (size_t)cols;
+    return type == WEIGHT_NF4 ? (count + 1) / 2 : type == WEIGHT_Q8 ? count : 2 * count;
+}
+
+size_t weight_scale_count(enum weight_type type, int rows, int cols)
+{
+    size_t count = (size_t)rows * (size_t)cols;
+    return type == WEIGHT_NF4  ? (count + WEIGHT_BLOCK - 1) / WEIGHT_BLOCK
+           : type == WEIGHT_Q8 ? (size_t)rows
+                               : 0;
+}
+
+/* ---- packing ---- */
+
+static float absmax(const float *x, size_t n)
+{
+    float max = 0;
+    for (size_t i = 0; i < n; i++)
+        max = fabsf(x[i]) > max ? fabsf(x[i]) : max;
+    return max;
+}
+
+static void pack_q8(const float *x, size_t n, int8_t *code, float *scale)
+{
+    *scale = absmax(x, n);
+    double levels = *scale > 0 ? 127 / (double)*scale : 0;
+    for (size_t i = 0; i < n; i++)
+        code[i] = (int8_t)nearbyint((double)x[i] * levels);
+}
+
+/* The largest floats that still get a lower code: x > limit for floats is x / absmax > the midpoint
+ * of two codes for real numbers, so no rounding can flip a code. */
+static void nf4_limits(float limit[15], float scale)
+{
+    for (int i = 0; i < 15; i++) {
+        double middle = ((double)weight_nf4[i] + (double)weight_nf4[i + 1]) / 2 * (double)scale;
+        limit[i] = (float)middle;
+        if ((double)limit[i] > middle)
+            limit[i] = nextafterf(limit[i], -INFINITY);
+    }
+}
+
+/* n 1..64 values of one block; the second half of a last byte is 0. */
+static void pack_nf4(const float *x, size_t n, uint8_t *code, float *scale)
+{
+    float limit[15];
+    int32_t index[WEIGHT_BLOCK + 1] = {0};
+    *scale = absmax(x, n);
+    nf4_limits(limit, *scale);
+    for (int k = 0; k < 15; k++)
+        for (size_t i = 0; i < n; i++)
+            index[i] += x[i] > limit[k];
+    for (size_t i = 0; i < n; i += 2) {
+        int high = *scale > 0 ? index[i] : 7, low = *scale > 0 ? index[i + 1] : 7;
+        code[i / 2] = (uint8_t)(high << 4 | (i + 1 < n ? low : 0));
+    }
+}
+
+void weight_pack(enum weight_type type, const float *values, int rows, int cols, void *codes,
+                 float *scale)
+{
+    size_t count = (size_t)rows * (size_t)cols, row = (size_t)cols;
+    if (type == WEIGHT_BF16)
+        f32_to_bf16(values, count, codes);
+    else if (type == WEIGHT_F16)
+        f32_to_f16(values, count, codes);
+    for (size_t i = 0; type == WEIGHT_Q8 && i < count; i += row)
+        pack_q8(values + i, row, (int8_t *)codes + i, scale + i / row);
+    for (size_t i = 0; type == WEIGHT_NF4 && i < count; i += WEIGHT_BLOCK)
+        pack_nf4(values + i, count - i < WEIGHT_BLOCK ? count - i : WEIGHT_BLOCK,
+                 (uint8_t *)codes + i / 2, scale + i / WEIGHT_BLOCK);
+}
+
+void weight_unpack(const struct weight *w, size_t from, size_t count, float *out)
+{
+    weight_kernels()->unpack(w, from, count, out);
+}
+
+/* ---- products ---- */
+
+/* Pieces: of W in bytes for few rows of x, so that a late thread is waited for a few microseconds;
+ * panels of W as F32 that fit the second cache for many. */
+enum { PIECE_BYTES = 16384, PANEL_ROWS = 64, PANEL_COLS = 512 };
+
+struct product {
+    const struct weight *w;
+    const struct weight_kernels *kernels;
+    const float *x; /* (M,I); on the way back dy (M,O) */
+    float *y;       /* (M,O); on the way back dx (M,I) */
+    int M, step;    /* rows (columns) of W in a piece */
+};
+
+static int least(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+static const struct weight_kernels *product_kernels(const struct weight_how *how)
+{
+    return how->kernels ? how->kernels : weight_kernels();
+}
+
+static void few_run(void *ctx, int item, int worker)
+{
+    const struct product *p = ctx;
+    (void)worker;
+    int from = item * p->step, to = least(from + p->step, p->w->rows);
+    for (int m = 0; m < p->M; m += WEIGHT_FEW)
+        p->kernels->dot(p->w, from, to, p->x + (size_t)m * (size_t)p->w->cols,
+                        least(p->M - m, WEIGHT_FEW), p->y + (size_t)m * (size_t)p->w->rows);
+}
+
+/* panel (rows, PANEL_COLS) = W's rows from `row`, columns from `col`, as F32 */
+static void panel_unpack(const struct product *p, int row, int rows, int col, int cols,
+                         float *panel)
+{
+    for (int r = 0; r < rows; r++)
+        p->kernels->unpack(p->w, (size_t)(row + r) * (size_t)p->w->cols + (size_t)col, (size_t)cols,
+                           panel + (size_t)r * PANEL_COLS);
+}
+
+static void many_run(void *ctx, int item, int worker)
+{
+    const struct product *p = ctx;
+    (void)worker;
+    _Alignas(64) float panel[PANEL_ROWS * PANEL_COLS];
+    int I = p->w->cols, O = p->w->rows, from = item * p->step, rows = least(p->step, O - from);
+    for (int i = 0; i < I; i += PANEL_COLS) {
+        int cols = least(PANEL_COLS, I - i);
+        panel_unpack(p, from, rows, i, cols, panel);
+        gemm(false, true, p->M, rows, cols, 1, p->x + i, I, panel, PANEL_COLS, i ? 1 : 0,
+             p->y + from, O);
+    }
+}
+
+static void back_run(void *ctx, int item, int worker)
+{
+    const struct product *p = ctx;
+    (void)worker;
+    _Alignas(64) float panel[PANEL_ROWS * PANEL_COLS];
+    int I = p->w->cols, O = p->w->rows, from = item * p->step, cols = least(p->step, I - from);
+    for (int o = 0; o < O; o += PANEL_ROWS) {
+        int rows = least(PANEL_ROWS, O - o);
+        panel_unpack(p, o, rows, from, cols, panel);
+        gemm(false, false, p->M, cols, rows, 1, p->x + o, O, panel, PANEL_COLS, 1, p->y + from, I);
+    }
+}
+
+static void product_run(struct product *p, int count, struct pool *pool,
+                        void (*fn)(void *ctx, int item, int worker))
+{
+    pool_run(pool, (count + p->step - 1) / p->step, fn, p);
+}
+
+enum status weight_multiply(const struct weight *w, const float *x, int M, float *y,
+                            const struct weight_how *how)
+{
+    struct product p = {w, product_kernels(how), x, y, M, PANEL_ROWS};
+    if (M > 2 * WEIGHT_FEW) {
+        product_run(&p, w->rows, how->pool, many_run);
+        return STATUS_OK;
+    }
+    size_t row_bytes = weight_code_bytes(w->type, 1, w->cols);
+    p.step = row_bytes < PIECE_BYTES ? (int)(PIECE_BYTES / (row_bytes + 1)) + 1 : 1;
+    product_run(&p, w->rows, how->pool, few_run);
+    return STATUS_OK;
+}
+
+void weight_multiply_back(const struct weight *w, const float *dy, int M, float *dx,
+                          const struct weight_how *how)
+{
+    struct product p = {w, product_kernels(how), dy, dx, M, PANEL_COLS};
+    product_run(&p, w->cols, how->pool, back_run);
+}
