@@ -191,7 +191,7 @@ enum status agent_open(const struct agent_options *options, struct agent **out, 
     a->options = *options;
     a->io = io_posix();
     a->lock_fd = -1;
-    a->jpeg.max = IMAGE_BYTES_MAX;
+    a->jpeg.max = LIMIT_IMAGE_BYTES;
     a->round_started_ms = clock_monotonic_ms();
     enum status status = agent_open_parts(a, err);
     if (status != STATUS_OK) {

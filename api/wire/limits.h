@@ -14,6 +14,9 @@ enum {
     LIMIT_DISTILL_BYTES = 64 << 10,
     LIMIT_DELTA_BYTES = 256 << 20,
     LIMIT_DELTA_RAW_BYTES = 512 << 20,
+    LIMIT_IMAGE_BYTES = 32 << 20,
+    LIMIT_IMAGE_SIDE = 8192, /* pixels */
+    LIMIT_IMAGE_PIXELS = 1 << 25,
     LIMIT_PAGE = 100,  /* items in a list answer */
     LIMIT_WAIT_S = 60, /* long poll */
 };

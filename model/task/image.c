@@ -7,7 +7,9 @@
  * before the vertical one. It gives Pillow's bytes. */
 #include "model/task/image.h"
 #include "api/base/checked.h"
+#include "api/wire/limits.h"
 #include "model/task/image_codec.h"
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,19 +42,30 @@ static const char *sniff(const uint8_t *data, size_t len)
     return "text";
 }
 
-enum status image_alloc(int64_t width, int64_t height, struct image *out, struct err *err)
+static enum status pixels_alloc(int width, int height, struct image *out, struct err *err)
+{
+    *out = (struct image){width, height, malloc((size_t)width * (size_t)height * 3)};
+    return out->rgb ? STATUS_OK : err_set(err, STATUS_NO_MEMORY, "no memory for an image");
+}
+
+enum status image_alloc(int64_t width, int64_t height, size_t len, int pixels_per_byte,
+                        struct image *out, struct err *err)
 {
     if (width < 1 || height < 1)
         return err_set(err, STATUS_MALFORMED,
-                       "image of %lld x %lld pixels: both must be at least 1", (long long)width,
-                       (long long)height);
-    if (width > IMAGE_SIDE_MAX || height > IMAGE_SIDE_MAX || width * height > IMAGE_PIXELS_MAX)
+                       "image of %" PRId64 " x %" PRId64 " pixels: both must be at least 1", width,
+                       height);
+    if (width > LIMIT_IMAGE_SIDE || height > LIMIT_IMAGE_SIDE ||
+        width * height > LIMIT_IMAGE_PIXELS)
         return err_set(err, STATUS_TOO_LARGE,
-                       "image of %lld x %lld pixels: at most %d a side and %d in all",
-                       (long long)width, (long long)height, IMAGE_SIDE_MAX, IMAGE_PIXELS_MAX);
-    size_t bytes = (size_t)width * (size_t)height * 3;
-    *out = (struct image){(int)width, (int)height, malloc(bytes)};
-    return out->rgb ? STATUS_OK : err_set(err, STATUS_NO_MEMORY, "no memory for an image");
+                       "image of %" PRId64 " x %" PRId64 " pixels: at most %d a side and %d in all",
+                       width, height, LIMIT_IMAGE_SIDE, LIMIT_IMAGE_PIXELS);
+    if ((size_t)(width * height) / (size_t)pixels_per_byte > len)
+        return err_set(err, STATUS_MALFORMED,
+                       "image of %" PRId64 " x %" PRId64 " pixels in a file of %zu bytes: it was "
+                       "cut short",
+                       width, height, len);
+    return pixels_alloc((int)width, (int)height, out, err);
 }
 
 void image_free(struct image *image)
@@ -64,17 +77,20 @@ void image_free(struct image *image)
 enum status image_decode(const void *data, size_t len, struct image *out, struct err *err)
 {
     enum status status;
+    int orientation = 1;
     *out = (struct image){0};
-    if (len > IMAGE_BYTES_MAX)
+    if (len > LIMIT_IMAGE_BYTES)
         return err_set(err, STATUS_TOO_LARGE, "image of %zu bytes: at most %d", len,
-                       IMAGE_BYTES_MAX);
+                       LIMIT_IMAGE_BYTES);
     if (starts(data, len, "\x89PNG\r\n\x1a\n", 8))
-        status = image_decode_png(data, len, out, err);
+        status = image_decode_png(data, len, out, &orientation, err);
     else if (starts(data, len, "\xff\xd8\xff", 3))
-        status = image_decode_jpeg(data, len, out, err);
+        status = image_decode_jpeg(data, len, out, &orientation, err);
     else
         return err_set(err, STATUS_UNSUPPORTED, "not an image we read: %s; PNG or JPEG wanted",
                        sniff(data, len));
+    if (status == STATUS_OK)
+        status = image_turn(out, orientation, err);
     if (status != STATUS_OK)
         image_free(out);
     return status;
@@ -82,7 +98,7 @@ enum status image_decode(const void *data, size_t len, struct image *out, struct
 
 enum status image_load(struct io *io, const char *path, struct image *out, struct err *err)
 {
-    struct buf bytes = {.max = IMAGE_BYTES_MAX};
+    struct buf bytes = {.max = LIMIT_IMAGE_BYTES};
     *out = (struct image){0};
     enum status status = io_read_file(io, path, &bytes, err);
     if (status == STATUS_OK) {
@@ -200,9 +216,9 @@ enum status image_resize(const struct image *in, int width, int height, struct i
     struct filter across = {0}, down = {0};
     struct image middle = {0};
     *out = (struct image){0};
-    enum status status = image_alloc(width, in->height, &middle, err);
+    enum status status = pixels_alloc(width, in->height, &middle, err);
     if (status == STATUS_OK)
-        status = image_alloc(width, height, out, err);
+        status = pixels_alloc(width, height, out, err);
     if (status == STATUS_OK)
         status = filter_init(&across, in->width, width, err);
     if (status == STATUS_OK) {

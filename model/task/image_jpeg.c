@@ -2,6 +2,7 @@
  * error_exit; as in image_png.c, the function that sets the jump holds nothing but pointers. A file
  * that ends too early is an error here (the library would fill the rest with grey), and so is one
  * with more scans than any real file has (each costs a pass over all pixels). */
+#include "api/wire/limits.h"
 #include "model/task/image_codec.h"
 #include <setjmp.h>
 #include <stdio.h>
@@ -58,31 +59,42 @@ struct jpeg_input {
     const uint8_t *data;
     size_t len;
     struct image *image;
+    int *orientation;
     uint8_t *row; /* (width,4), CMYK */
     enum status status;
     struct err *err;
 };
 
-/* Adobe's programs store the inks inverted, and everyone else followed. */
-static void cmyk_to_rgb(const uint8_t *in, int width, bool inverted, uint8_t *out)
+/* The inks are taken as stored inverted, as Adobe's programs do and nearly everyone else. Pillow's
+ * arithmetic: of what black leaves, each ink takes its share, rounded. */
+static void cmyk_to_rgb(const uint8_t *in, int width, uint8_t *out)
 {
-    for (int x = 0; x < width; x++, in += 4, out += 3) {
-        unsigned k = inverted ? in[3] : 255u - in[3];
+    for (int x = 0; x < width; x++, in += 4, out += 3)
         for (int c = 0; c < 3; c++) {
-            unsigned ink = inverted ? in[c] : 255u - in[c];
-            out[c] = (uint8_t)((ink * k + 127) / 255);
+            unsigned light = in[3], share = (255u - in[c]) * light + 128;
+            out[c] = (uint8_t)(light - (((share >> 8) + share) >> 8));
         }
-    }
 }
 
+/* Huffman codes take a bit and more for each block of 64 pixels; arithmetic ones may take less. */
 static enum status jpeg_alloc(struct jpeg_input *in)
 {
     struct jpeg_decompress_struct *jpeg = &in->jpeg;
-    TRY(image_alloc(jpeg->image_width, jpeg->image_height, in->image, in->err));
+    TRY(image_alloc(jpeg->image_width, jpeg->image_height, in->len,
+                    jpeg->arith_code ? LIMIT_IMAGE_PIXELS : 8 * 64, in->image, in->err));
     bool cmyk = jpeg->num_components == 4;
     jpeg->out_color_space = cmyk ? JCS_CMYK : JCS_RGB;
     in->row = malloc((size_t)in->image->width * 4);
     return in->row ? STATUS_OK : err_set(in->err, STATUS_NO_MEMORY, "no memory for a JPEG");
+}
+
+/* Of the first APP1 segment that holds EXIF */
+static int orientation_get(const struct jpeg_decompress_struct *jpeg)
+{
+    for (jpeg_saved_marker_ptr at = jpeg->marker_list; at; at = at->next)
+        if (at->data_length >= 6 && memcmp(at->data, "Exif\0\0", 6) == 0)
+            return image_exif_orientation(at->data + 6, at->data_length - 6);
+    return 1;
 }
 
 static void jpeg_read_rows(struct jpeg_input *in)
@@ -95,7 +107,7 @@ static void jpeg_read_rows(struct jpeg_input *in)
         JSAMPROW row = cmyk ? in->row : out;
         jpeg_read_scanlines(jpeg, &row, 1);
         if (cmyk)
-            cmyk_to_rgb(in->row, in->image->width, jpeg->saw_Adobe_marker, out);
+            cmyk_to_rgb(in->row, in->image->width, out);
     }
 }
 
@@ -107,19 +119,23 @@ static bool jpeg_run(struct jpeg_input *in)
     in->progress.progress_monitor = jpeg_count_scans;
     in->jpeg.progress = &in->progress;
     jpeg_mem_src(&in->jpeg, in->data, in->len);
+    jpeg_save_markers(&in->jpeg, JPEG_APP0 + 1, 0xffff);
     jpeg_read_header(&in->jpeg, TRUE);
     in->status = jpeg_alloc(in);
     if (in->status != STATUS_OK)
         return true;
     jpeg_start_decompress(&in->jpeg);
     jpeg_read_rows(in);
+    *in->orientation = orientation_get(&in->jpeg); /* finishing forgets the markers */
     jpeg_finish_decompress(&in->jpeg);
     return true;
 }
 
-enum status image_decode_jpeg(const uint8_t *data, size_t len, struct image *out, struct err *err)
+enum status image_decode_jpeg(const uint8_t *data, size_t len, struct image *out, int *orientation,
+                              struct err *err)
 {
-    struct jpeg_input in = {.data = data, .len = len, .image = out, .err = err};
+    struct jpeg_input in = {
+        .data = data, .len = len, .image = out, .orientation = orientation, .err = err};
     guard_init(&in.guard);
     in.jpeg.err = &in.guard.manager;
     enum status status =

@@ -1,7 +1,7 @@
 /* PNG through libpng: the only file that includes png.h. libpng reports errors by longjmp; each
  * entry sets its jump in a function that holds nothing but the library's state, and everything that
- * must survive a jump lives in a struct of the caller. Colour profiles and gamma are left alone, as
- * Pillow does. */
+ * must survive a jump lives in a struct of the caller. */
+#include "api/wire/limits.h"
 #include "model/task/image_codec.h"
 #include <png.h>
 #include <stdlib.h>
@@ -11,6 +11,7 @@ struct png_input {
     const uint8_t *data;
     size_t len, at;
     struct image *image;
+    int *orientation;
     png_bytep *rows;
     char message[128];
     enum status status; /* of our own checks; the library's failures come by jump */
@@ -39,25 +40,56 @@ static void png_take(png_structp png, png_bytep out, size_t n)
     in->at += n;
 }
 
-/* 8 bits, three channels; transparency over white */
+/* Room in a palette for every index that `depth` bits can name. The file may bring fewer colours:
+ * an index without one is Pillow's grey of its own value. */
+static void palette_fill(png_structp png, png_infop info)
+{
+    png_colorp given = NULL;
+    int n = 0, all = 1 << png_get_bit_depth(png, info);
+    png_color full[256];
+    png_get_PLTE(png, info, &given, &n);
+    for (int i = 0; i < all; i++)
+        full[i] = i < n ? given[i] : (png_color){(png_byte)i, (png_byte)i, (png_byte)i};
+    png_set_PLTE(png, info, full, all);
+}
+
+/* Grey of 16 bits, three times a pixel by now, clipped at 255. */
+static void row_clip(png_structp png, png_row_infop row, png_bytep data)
+{
+    (void)png;
+    for (size_t i = 0; i < (size_t)row->width * 3; i++)
+        data[i] = data[2 * i] ? 255 : data[2 * i + 1];
+}
+
+/* To 8 bits and three channels, as image.h promises. */
 static void transform_set(png_structp png, png_infop info)
 {
-    png_color_16 white = {.red = 255, .green = 255, .blue = 255, .gray = 255};
-    int type = png_get_color_type(png, info);
-    png_set_expand(png);
-    png_set_scale_16(png);
-    if (!(type & PNG_COLOR_MASK_COLOR))
+    int type = png_get_color_type(png, info), depth = png_get_bit_depth(png, info);
+    if (type == PNG_COLOR_TYPE_PALETTE) {
+        palette_fill(png, info);
+        png_set_palette_to_rgb(png);
+    }
+    if (!(type & PNG_COLOR_MASK_COLOR)) {
+        png_set_expand_gray_1_2_4_to_8(png);
         png_set_gray_to_rgb(png);
-    if ((type & PNG_COLOR_MASK_ALPHA) || png_get_valid(png, info, PNG_INFO_tRNS))
-        png_set_background(png, &white, PNG_BACKGROUND_GAMMA_SCREEN, 0, 1.0);
+    }
+    if (type == PNG_COLOR_TYPE_GRAY && depth == 16) {
+        png_set_read_user_transform_fn(png, row_clip);
+        png_set_user_transform_info(png, NULL, 8, 3);
+    } else {
+        png_set_strip_16(png);
+    }
+    png_set_strip_alpha(png);
     png_set_interlace_handling(png);
 }
 
+/* Deflate packs at most 1,032 to one. */
 static enum status rows_alloc(struct png_input *in, png_structp png, png_infop info)
 {
     struct image *image = in->image;
-    TRY(image_alloc(png_get_image_width(png, info), png_get_image_height(png, info), image,
-                    in->err));
+    int bits = png_get_bit_depth(png, info) * png_get_channels(png, info);
+    TRY(image_alloc(png_get_image_width(png, info), png_get_image_height(png, info), in->len,
+                    1032 * 8 / bits, image, in->err));
     in->rows = calloc((size_t)image->height, sizeof *in->rows);
     if (!in->rows)
         return err_set(in->err, STATUS_NO_MEMORY, "no memory for a PNG");
@@ -66,13 +98,30 @@ static enum status rows_alloc(struct png_input *in, png_structp png, png_infop i
     return STATUS_OK;
 }
 
+/* Chunks that no pixel depends on are skipped unread, however large they claim to be; only EXIF is
+ * kept. A wrong checksum is an error in any chunk. */
+static void policy_set(png_structp png)
+{
+    png_set_user_limits(png, 0x7fffffff, 0x7fffffff); /* ours come later, with our words */
+    png_set_chunk_malloc_max(png, LIMIT_IMAGE_BYTES);
+    png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
+    png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_ALWAYS, (png_const_bytep) "eXIf", 1);
+    png_set_crc_action(png, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);
+}
+
+static int orientation_get(png_structp png, png_infop info)
+{
+    png_unknown_chunkp chunk = NULL;
+    int n = png_get_unknown_chunks(png, info, &chunk);
+    return n > 0 ? image_exif_orientation(chunk->data, chunk->size) : 1;
+}
+
 /* Returns false after a jump; in->message says why. */
 static bool png_run(struct png_input *in, png_structp png, png_infop info)
 {
     if (setjmp(png_jmpbuf(png)))
         return false;
-    png_set_user_limits(png, 0x7fffffff, 0x7fffffff); /* ours are checked next, with our words */
-    png_set_chunk_malloc_max(png, 1 << 20);
+    policy_set(png);
     png_set_read_fn(png, in, png_take);
     png_read_info(png, info);
     in->status = rows_alloc(in, png, info);
@@ -83,13 +132,16 @@ static bool png_run(struct png_input *in, png_structp png, png_infop info)
     if (png_get_rowbytes(png, info) != (size_t)in->image->width * 3)
         png_error(png, "its rows have an unexpected length");
     png_read_image(png, in->rows);
-    png_read_end(png, NULL);
+    png_read_end(png, info);
+    *in->orientation = orientation_get(png, info);
     return true;
 }
 
-enum status image_decode_png(const uint8_t *data, size_t len, struct image *out, struct err *err)
+enum status image_decode_png(const uint8_t *data, size_t len, struct image *out, int *orientation,
+                             struct err *err)
 {
-    struct png_input in = {.data = data, .len = len, .image = out, .err = err};
+    struct png_input in = {
+        .data = data, .len = len, .image = out, .orientation = orientation, .err = err};
     png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &in, png_fail, png_ignore);
     png_infop info = png ? png_create_info_struct(png) : NULL;
     enum status status = STATUS_NO_MEMORY;

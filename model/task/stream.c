@@ -4,6 +4,7 @@
  * bad lines included: seeking reads the file again from its start. */
 #include "model/task/stream.h"
 #include "api/wire/json.h"
+#include "api/wire/limits.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -249,7 +250,7 @@ static enum status picture_load(struct stream *s, const char *name, struct sampl
                                 struct err *err)
 {
     char path[PATH_BYTES];
-    struct buf bytes = {.max = IMAGE_BYTES_MAX};
+    struct buf bytes = {.max = LIMIT_IMAGE_BYTES};
     struct image raw = {0};
     TRY(io_join(path, sizeof path, s->dir, name, err));
     enum status status = io_read_file(s->io, path, &bytes, err);

@@ -131,11 +131,11 @@ static void png_flavours_become_rgb(void **state)
         png_of(PNG_COLOR_TYPE_RGB, 16, (const uint8_t[]){1, 0, 2, 0, 3, 0, 255, 255, 4, 0, 5, 0});
     expect_pixels(&file, (const uint8_t[]){1, 2, 3, 255, 4, 5}, 6, 0);
     file = png_of(PNG_COLOR_TYPE_RGB_ALPHA, 8, (const uint8_t[]){9, 8, 7, 255, 9, 8, 7, 0});
-    expect_pixels(&file, (const uint8_t[]){9, 8, 7, 255, 255, 255}, 6, 0);
+    expect_pixels(&file, (const uint8_t[]){9, 8, 7, 9, 8, 7}, 6, 0);
     file = png_of(PNG_COLOR_TYPE_GRAY_ALPHA, 8, (const uint8_t[]){100, 255, 100, 0});
-    expect_pixels(&file, (const uint8_t[]){100, 100, 100, 255, 255, 255}, 6, 0);
+    expect_pixels(&file, (const uint8_t[]){100, 100, 100, 100, 100, 100}, 6, 0);
     file = png_of(PNG_COLOR_TYPE_PALETTE, 1, (const uint8_t[]){0x40});
-    expect_pixels(&file, (const uint8_t[]){10, 20, 30, 255, 255, 255}, 6, 0);
+    expect_pixels(&file, (const uint8_t[]){10, 20, 30, 200, 100, 50}, 6, 0);
 }
 
 static void jpeg_flavours_become_rgb(void **state)
