@@ -3,6 +3,7 @@
 #include "api/base/log.h"
 #include "api/base/status.h"
 #include "model/tensor/blas.h"
+#include "model/tool/bench.h"
 #include "model/tool/eval.h"
 #include "model/tool/generate.h"
 #include "model/tool/inspect.h"
@@ -24,6 +25,7 @@ static const struct command {
     {"inspect", inspect_run, "what a model directory holds"},
     {"generate-world", generate_run, "write scenes and questions of the built-in world to disk"},
     {"loop", loop_run, "the whole loop in one process, for tuning"},
+    {"bench", bench_run, "how fast this machine decodes, prefills and trains"},
     {"refit", refit_run, "baseline: re-fit the output head alone on stored uploads"},
 };
 enum { COMMAND_COUNT = sizeof(COMMANDS) / sizeof(*COMMANDS) };

@@ -1,0 +1,22 @@
+/* A LLaMA of random weights in memory, for benches: a size by name (shape.h) and a type of weights.
+ */
+#ifndef CDCCA_BENCH_MODEL_H
+#define CDCCA_BENCH_MODEL_H
+
+#include "model/mllm/mllm.h"
+
+struct bench_model {
+    struct mllm *m;
+    void *packed; /* codes and scales of the packed matrices; NULL when all are F32 */
+    size_t packed_bytes;
+    double bytes;    /* of weights that a token reads: all but the embedding table, once */
+    double products; /* multiplications of a token by weights; the head's apart */
+    double head_products;
+};
+
+/* weights: f32|bf16|f16|q8|nf4, of the matrices, head included; norms and embeddings are F32. */
+enum status bench_model_create(const char *shape, const char *weights, struct bench_model *out,
+                               struct err *err);
+void bench_model_destroy(struct bench_model *model);
+
+#endif
