@@ -377,7 +377,8 @@ static enum status encode_images(struct encoding *e, struct tape *tape, int from
     size_t pixels = 3 * (size_t)S * (size_t)S;
     struct tensor x = tape_tensor(tape, false, 4, (int[]){n, 3, S, S});
     for (int i = 0; x.data && i < n; i++)
-        mllm_pixels(e->rgb + (size_t)(from + i) * pixels, S, x.data + (size_t)i * pixels);
+        preprocess_pixels(&e->m->preprocess, e->rgb + (size_t)(from + i) * pixels, S,
+                          x.data + (size_t)i * pixels);
     struct tensor y = vision_forward(tape, e->m, x, 0);
     TRY(tape_check(tape, err));
     size_t each = tensor_count(y) / (size_t)n;

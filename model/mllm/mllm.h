@@ -11,6 +11,7 @@
 #include "api/base/hash.h"
 #include "api/wire/safetensors.h"
 #include "model/mllm/config.h"
+#include "model/mllm/preprocess.h"
 #include "model/mllm/tokenizer.h"
 #include "model/tensor/ops.h"
 
@@ -44,6 +45,7 @@ struct llama_layer {
 
 struct mllm {
     struct mllm_config config;
+    struct preprocess preprocess;        /* how pictures become pixels; used if multimodal */
     struct tokenizer *tokenizer;         /* may be NULL (reference models have none) */
     struct tokenizer *qformer_tokenizer; /* == tokenizer unless DIR/qformer_tokenizer exists; each
                                             pointer holds a reference of its own */
@@ -74,8 +76,9 @@ struct mllm {
     int references; /* atomic */
 };
 
-/* Reads a directory: config.json, model.safetensors (or sharded with its index), tokenizer files.
- * Refuses by name: missing, mis-shaped or unknown tensors. *out has one reference. */
+/* Reads a directory: config.json, model.safetensors (or sharded with its index), tokenizer files,
+ * preprocessor_config.json (CLIP's values without it). Refuses by name: missing, mis-shaped or
+ * unknown tensors. *out has one reference. */
 enum status mllm_load(struct io *io, const char *dir, struct mllm **out, struct err *err);
 /* Random weights for a configuration (normal 0.02 as HF initialises; norms 1/0). */
 enum status mllm_create(const struct mllm_config *config, uint64_t seed, struct mllm **out,
@@ -84,7 +87,8 @@ enum status mllm_create(const struct mllm_config *config, uint64_t seed, struct 
 enum status mllm_clone(const struct mllm *model, struct mllm **out, struct err *err);
 void mllm_retain(struct mllm *model);
 void mllm_release(struct mllm *model);
-/* config.json + model.safetensors in dtype (F32, BF16); attached parameters are not saved. */
+/* config.json, preprocessor_config.json, model.safetensors in dtype (F32, BF16); attached
+ * parameters are not saved. */
 enum status mllm_save(struct io *io, const struct mllm *model, const char *dir, enum dtype dtype,
                       struct err *err);
 /* Recomputes model->encoder after the vision encoder's weights changed. */
@@ -137,8 +141,5 @@ struct tensor mllm_logits(struct tape *tape, const struct mllm *m, struct tensor
  * answer's): what follows the last layer's attention is computed for those rows alone. */
 struct tensor mllm_row_logits(struct tape *tape, const struct mllm *m, const struct mllm_batch *b,
                               struct mllm_taps *taps, const int32_t *rows, int n);
-
-/* Resized image -> pixels: uint8 RGB (S,S,3) to f32 (3,S,S) with CLIP mean and deviation. */
-void mllm_pixels(const uint8_t *rgb, int size, float *out);
 
 #endif

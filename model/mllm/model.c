@@ -20,6 +20,7 @@ static enum status model_new(const struct mllm_config *config, struct mllm **out
     if (!m)
         return err_set(err, STATUS_NO_MEMORY, "no memory for a model");
     m->config = *config;
+    m->preprocess = preprocess_defaults();
     m->references = 1;
     enum status status = params_build(m, err);
     if (status != STATUS_OK) {
@@ -69,6 +70,7 @@ enum status mllm_clone(const struct mllm *model, struct mllm **out, struct err *
         memcpy(m->params[i].data, model->params[i].data,
                param_count(&m->params[i]) * sizeof *m->params[i].data);
     m->encoder = model->encoder;
+    m->preprocess = model->preprocess;
     m->tokenizer = tokenizer_retain(model->tokenizer);
     m->qformer_tokenizer = tokenizer_retain(model->qformer_tokenizer);
     *out = m;
@@ -333,7 +335,11 @@ enum status mllm_load(struct io *io, const char *dir, struct mllm **out, struct 
     struct mllm *m = NULL;
     TRY(mllm_config_load(io, dir, &config, err));
     TRY(model_new(&config, &m, err));
-    enum status status = load_weights(io, dir, m, err);
+    enum status status = STATUS_OK;
+    if (config.multimodal)
+        status = preprocess_load(io, dir, config.vision.image, &m->preprocess, err);
+    if (status == STATUS_OK)
+        status = load_weights(io, dir, m, err);
     if (status == STATUS_OK)
         status = load_tokenizers(io, dir, m, err);
     if (status != STATUS_OK) {
@@ -406,6 +412,8 @@ enum status mllm_save(struct io *io, const struct mllm *model, const char *dir, 
                        dtype_name(dtype));
     TRY(io_make_dirs(io, dir, err));
     TRY(mllm_config_save(io, dir, &model->config, err));
+    if (model->config.multimodal)
+        TRY(preprocess_save(io, dir, model->config.vision.image, &model->preprocess, err));
     TRY(io_join(path, sizeof path, dir, "model.safetensors", err));
     return save_weights(io, model, path, dtype, err);
 }

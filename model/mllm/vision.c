@@ -70,13 +70,3 @@ struct tensor vision_forward(struct tape *tape, const struct mllm *m, struct ten
     return op_layernorm(tape, x, m->vision.post_norm_w, m->vision.post_norm_b,
                         m->config.vision.eps);
 }
-
-void mllm_pixels(const uint8_t *rgb, int size, float *out)
-{
-    static const float mean[3] = {0.48145466F, 0.4578275F, 0.40821073F};
-    static const float deviation[3] = {0.26862954F, 0.26130258F, 0.27577711F};
-    size_t n = (size_t)size * (size_t)size;
-    for (size_t i = 0; i < n; i++)
-        for (size_t c = 0; c < 3; c++)
-            out[c * n + i] = ((float)rgb[3 * i + c] / 255.0F - mean[c]) / deviation[c];
-}

@@ -41,7 +41,8 @@ static void vision_image(const struct vision_lesson *v, uint64_t index, int b,
     uint8_t rgb[WORLD_SIZE * WORLD_SIZE * 3], labels[WORLD_PATCHES][4];
     world_scene_draw(&v->domain, v->seed ^ 0x5eed, index, &scene);
     world_scene_render(&scene, rgb, labels);
-    mllm_pixels(rgb, WORLD_SIZE, batch->pixels.data + (size_t)b * 3 * WORLD_SIZE * WORLD_SIZE);
+    preprocess_pixels(&v->model->preprocess, rgb, WORLD_SIZE,
+                      batch->pixels.data + (size_t)b * 3 * WORLD_SIZE * WORLD_SIZE);
     for (int p = 0; p < WORLD_PATCHES; p++) {
         for (int k = 0; k < 4; k++)
             batch->labels[k][b * WORLD_PATCHES + p] = labels[p][k];

@@ -43,7 +43,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     static const char *const names[] = {"config.json", "model.safetensors", "tokenizer.json",
-                                        "model.safetensors.index.json"};
+                                        "model.safetensors.index.json", "preprocessor_config.json"};
     char path[128];
     (void)state;
     mllm_release(model);
