@@ -112,19 +112,21 @@ static struct tensor llama_attention(struct llama *f, int i, struct tensor x)
                             .kv_heads = c->text.kv_heads,
                             .causal = true,
                             .key_mask = f->key_mask};
-    struct tensor q = op_linear(f->tape, x, &l->q);
-    struct tensor k = op_linear(f->tape, x, &l->k);
-    struct tensor v = op_linear(f->tape, x, &l->v);
-    q = llama_rope(f, q, c->text.heads);
-    k = llama_rope(f, k, c->text.kv_heads);
-    return f->cache ? cached_attention(f, i, q, k, v, how) : op_attention(f->tape, q, k, v, &how);
+    const struct linear *qkv[] = {&l->q, &l->k, &l->v};
+    struct tensor y[3];
+    op_linear_many(f->tape, x, qkv, 3, y);
+    struct tensor q = llama_rope(f, y[0], c->text.heads);
+    struct tensor k = llama_rope(f, y[1], c->text.kv_heads);
+    return f->cache ? cached_attention(f, i, q, k, y[2], how)
+                    : op_attention(f->tape, q, k, y[2], &how);
 }
 
 static struct tensor llama_ffn(struct llama *f, const struct llama_layer *l, struct tensor x)
 {
-    struct tensor gate = op_linear(f->tape, x, &l->gate);
-    struct tensor up = op_linear(f->tape, x, &l->up);
-    return op_linear(f->tape, op_swiglu(f->tape, gate, up), &l->down);
+    const struct linear *gate_up[] = {&l->gate, &l->up};
+    struct tensor y[2];
+    op_linear_many(f->tape, x, gate_up, 2, y);
+    return op_linear(f->tape, op_swiglu(f->tape, y[0], y[1]), &l->down);
 }
 
 static struct tensor llama_block(struct llama *f, int i, struct tensor x)

@@ -83,33 +83,41 @@ static struct weight_how linear_how(const struct tape *tape)
         .pool = tape->pool, .arena = tape->arena, .exact = tape->recording || tape->exact};
 }
 
+/* y (R,O) += bias */
+static void linear_bias(float *y, const struct linear *w, int R, int O)
+{
+    for (size_t i = 0; w->bias && i < (size_t)R; i++)
+        kernels()->accumulate(y + i * (size_t)O, w->bias->data, 1, (size_t)O);
+}
+
+static void linear_rounding_failed(struct tape *tape, const struct linear *w)
+{
+    tape_fail(tape, STATUS_NO_MEMORY, "linear %s: no memory to round its input",
+              w->weight->name ? w->weight->name : "");
+}
+
 /* y (R,O) = bias + x W^T */
 static void linear_weight(struct tape *tape, float *y, const float *x, const struct linear *w,
                           int R, int I, int O)
 {
-    struct weight_how how = linear_how(tape);
-    size_t row = (size_t)O;
-    if (w->weight->packed && weight_multiply(w->weight->packed, x, R, y, &how) != STATUS_OK)
-        tape_fail(tape, STATUS_NO_MEMORY, "linear %s: no memory to round its input",
-                  w->weight->name ? w->weight->name : "");
+    if (w->weight->packed) {
+        struct weight_how how = linear_how(tape);
+        if (weight_multiply(w->weight->packed, x, R, y, &how) != STATUS_OK)
+            linear_rounding_failed(tape, w);
+        linear_bias(y, w, R, O);
+        return;
+    }
     for (size_t i = 0; w->bias && i < (size_t)R; i++)
-        if (w->weight->packed)
-            kernels()->accumulate(y + i * row, w->bias->data, 1, row);
-        else
-            memcpy(y + i * row, w->bias->data, row * sizeof *y);
-    if (!w->weight->packed)
-        multiply_f32(tape, y, w->bias ? 1 : 0, x, w->weight->data, R, I, O);
+        memcpy(y + i * (size_t)O, w->bias->data, (size_t)O * sizeof *y);
+    multiply_f32(tape, y, w->bias ? 1 : 0, x, w->weight->data, R, I, O);
 }
 
-/* y (R,O) = bias + x (R,I) W^T + scale (x A^T) B^T; W (O,I), A (r,I), B (O,r), low (R,r) */
-static void linear_forward(struct tape *tape, float *y, float *low, const float *x,
-                           const struct linear *w, int R, int I, int O, int r)
+/* low (R,r) = x (R,I) A^T; y (R,O) += scale low B^T; A (r,I), B (O,r) */
+static void linear_lora(float *y, float *low, const float *x, const struct linear *w, int R, int I,
+                        int O, int r)
 {
-    linear_weight(tape, y, x, w, R, I, O);
-    if (r > 0) {
-        gemm(false, true, R, r, I, 1, x, I, w->lora_a->data, I, 0, low, r);
-        gemm(false, true, R, O, r, w->lora_scale, low, r, w->lora_b->data, r, 1, y, O);
-    }
+    gemm(false, true, R, r, I, 1, x, I, w->lora_a->data, I, 0, low, r);
+    gemm(false, true, R, O, r, w->lora_scale, low, r, w->lora_b->data, r, 1, y, O);
 }
 
 /* dlow = scale dy B; dB += scale dy^T low; dA += dlow^T x; dx += dlow A */
@@ -157,11 +165,63 @@ struct tensor op_linear(struct tape *tape, struct tensor x, const struct linear 
     float *low = r ? tape_floats(tape, (size_t)R * (size_t)r) : NULL;
     if (!tensor_is(y) || (r && !low))
         return (struct tensor){0};
-    linear_forward(tape, y.data, low, x.data, w, R, tensor_cols(x), O, r);
+    linear_weight(tape, y.data, x.data, w, R, tensor_cols(x), O);
+    if (r > 0)
+        linear_lora(y.data, low, x.data, w, R, tensor_cols(x), O, r);
     struct linear_node *n = tape_record(tape, y, sizeof *n, linear_backward);
     if (n)
         n->w = *w, n->x = x, n->y = y, n->low = low;
     return y;
+}
+
+/* ---- several of one input ---- */
+
+enum { MANY_MAX = 4 };
+
+/* Packed, and nothing flows back: their products can be one. */
+static bool linear_can_share(const struct tape *tape, const struct linear *const *w, int n)
+{
+    bool can = !tape->recording && n <= MANY_MAX;
+    for (int i = 0; can && i < n; i++)
+        can = w[i]->weight && w[i]->weight->packed;
+    return can;
+}
+
+static void linear_share(struct tape *tape, struct tensor x, const struct linear *const *w, int n,
+                         struct tensor *y)
+{
+    const struct weight *packed[MANY_MAX];
+    float *out[MANY_MAX];
+    struct weight_how how = linear_how(tape);
+    int R = tensor_rows(x), I = tensor_cols(x);
+    for (int i = 0; i < n; i++) {
+        packed[i] = w[i]->weight->packed;
+        out[i] = y[i].data;
+    }
+    if (weight_multiply_many(packed, n, x.data, R, out, &how) != STATUS_OK)
+        linear_rounding_failed(tape, w[0]);
+    for (int i = 0; i < n; i++) {
+        int O = tensor_cols(y[i]), r = w[i]->lora_a ? param_rows(w[i]->lora_a) : 0;
+        float *low = r ? tape_floats(tape, (size_t)R * (size_t)r) : NULL;
+        linear_bias(out[i], w[i], R, O);
+        if (low)
+            linear_lora(out[i], low, x.data, w[i], R, I, O, r);
+    }
+}
+
+void op_linear_many(struct tape *tape, struct tensor x, const struct linear *const *w, int n,
+                    struct tensor *y)
+{
+    bool share = linear_can_share(tape, w, n);
+    for (int i = 0; i < n; i++)
+        if (!share)
+            y[i] = op_linear(tape, x, w[i]);
+        else if (linear_check(tape, x, w[i]))
+            y[i] = tape_like_cols(tape, false, x, param_rows(w[i]->weight));
+        else
+            y[i] = (struct tensor){0};
+    if (share && tape->status == STATUS_OK)
+        linear_share(tape, x, w, n, y);
 }
 
 /* ---- embedding ---- */

@@ -15,6 +15,10 @@ struct linear {
 };
 
 struct tensor op_linear(struct tape *tape, struct tensor x /* (...,I) */, const struct linear *w);
+/* y[i] = op_linear(x, w[i]) of n layers with one input, such as q, k and v: cheaper together when
+ * they are packed and nothing is recorded. */
+void op_linear_many(struct tape *tape, struct tensor x, const struct linear *const *w, int n,
+                    struct tensor *y);
 /* x @ W^T for a plain matrix parameter, for tied heads */
 struct tensor op_embedding(struct tape *tape, const struct param *table /* (V,C) */,
                            const int32_t *ids, int B, int T); /* -> (B,T,C) */

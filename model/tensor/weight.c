@@ -189,6 +189,15 @@ enum status weight_multiply(const struct weight *w, const float *x, int M, float
     return STATUS_OK;
 }
 
+enum status weight_multiply_many(const struct weight *const *w, int count, const float *x, int M,
+                                 float *const *y, const struct weight_how *how)
+{
+    enum status status = STATUS_OK;
+    for (int i = 0; i < count && status == STATUS_OK; i++)
+        status = weight_multiply(w[i], x, M, y[i], how);
+    return status;
+}
+
 void weight_multiply_back(const struct weight *w, const float *dy, int M, float *dx,
                           const struct weight_how *how)
 {

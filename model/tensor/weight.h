@@ -60,6 +60,10 @@ struct weight_how {
  * STATUS_NO_MEMORY: the arena is full. */
 enum status weight_multiply(const struct weight *w, const float *x, int M, float *y,
                             const struct weight_how *how);
+/* y[i] (M,O_i) = x (M,I) W_i^T of count matrices that share their input, such as a layer's q, k and
+ * v: as so many products, with x rounded once and the threads woken once where that can be. */
+enum status weight_multiply_many(const struct weight *const *w, int count, const float *x, int M,
+                                 float *const *y, const struct weight_how *how);
 /* dx (M,I) += dy (M,O) W, always exact. */
 void weight_multiply_back(const struct weight *w, const float *dy, int M, float *dx,
                           const struct weight_how *how);
