@@ -3,7 +3,8 @@
  * tape and arena per worker. What an ask gets does not depend on the pool. */
 #include "model/mllm/answer.h"
 
-#include "model/mllm/decoder.h"
+#include "model/mllm/generation.h"
+#include "model/mllm/prompt.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,7 +81,7 @@ enum status answer_target(const struct mllm *m, const char *text, int32_t *ids, 
 
 /* ---- the plan: ids of every ask, chunks of equal prompt length ---- */
 
-struct prompt {
+struct ask_ids {
     int32_t text[PROMPT_IDS], question[PROMPT_IDS];
     int text_count, question_count;
 };
@@ -90,7 +91,7 @@ struct plan {
     const struct ask *asks;
     struct answer *out;
     int n, max_new;
-    struct prompt *prompts;
+    struct ask_ids *ids;
     int *order; /* asks by (prompt length, index) */
     int *chunk; /* first place in order, chunks + 1 */
     int chunks;
@@ -101,15 +102,15 @@ struct plan {
 static enum status plan_prompts(struct plan *p, struct err *err)
 {
     for (int i = 0; i < p->n; i++) {
-        struct prompt *prompt = &p->prompts[i];
+        struct ask_ids *ids = &p->ids[i];
         if (p->asks[i].options < 0 || p->asks[i].options > ANSWER_OPTIONS)
             return err_set(err, STATUS_USAGE, "%d options; 0..%d", p->asks[i].options,
                            ANSWER_OPTIONS);
         if (p->m->config.multimodal && p->asks[i].visual_count < 1)
             return err_set(err, STATUS_SHAPE, "a question without visual tokens");
-        TRY(answer_prompt(p->m, p->asks[i].question, prompt->text, &prompt->text_count,
-                          prompt->question, &prompt->question_count, PROMPT_IDS, err));
-        if (prompt->text_count < 1 && !p->m->config.multimodal)
+        TRY(answer_prompt(p->m, p->asks[i].question, ids->text, &ids->text_count, ids->question,
+                          &ids->question_count, PROMPT_IDS, err));
+        if (ids->text_count < 1 && !p->m->config.multimodal)
             return err_set(err, STATUS_MALFORMED, "the question is empty");
     }
     return STATUS_OK;
@@ -122,7 +123,7 @@ static void plan_order(struct plan *p)
     for (int length = 0; length <= PROMPT_IDS && at < p->n; length++) {
         int first = at;
         for (int i = 0; i < p->n; i++)
-            if (p->prompts[i].text_count == length)
+            if (p->ids[i].text_count == length)
                 p->order[at++] = i;
         for (int from = first; from < at; from += CHUNK)
             p->chunk[p->chunks++] = from;
@@ -137,61 +138,20 @@ struct chunk {
     struct tape tape;
     const int *order; /* its asks */
     int n;
-    struct mllm_batch batch;
     struct decoder decoder;
 };
 
-static int32_t *chunk_ids(struct chunk *c, int T)
+/* The chunk's asks as one batch */
+static struct mllm_batch chunk_batch(struct chunk *c)
 {
-    int32_t *ids = tape_alloc(&c->tape, (size_t)c->n * (size_t)(T > 0 ? T : 1) * sizeof *ids);
-    if (ids)
-        memset(ids, 0, (size_t)c->n * (size_t)(T > 0 ? T : 1) * sizeof *ids);
-    return ids;
-}
-
-static void chunk_questions(struct chunk *c)
-{
-    int T = 0, *counts = tape_alloc(&c->tape, (size_t)c->n * sizeof *counts);
-    for (int i = 0; counts && i < c->n; i++) {
-        counts[i] = c->plan->prompts[c->order[i]].question_count;
-        T = counts[i] > T ? counts[i] : T;
+    struct prompt *prompts = tape_alloc(&c->tape, (size_t)c->n * sizeof *prompts);
+    for (int i = 0; prompts && i < c->n; i++) {
+        const struct ask *ask = &c->plan->asks[c->order[i]];
+        const struct ask_ids *ids = &c->plan->ids[c->order[i]];
+        prompts[i] = (struct prompt){ids->text,           ids->text_count, ids->question,
+                                     ids->question_count, ask->visual,     ask->visual_count};
     }
-    int32_t *ids = chunk_ids(c, T);
-    for (int i = 0; counts && ids && i < c->n; i++)
-        memcpy(ids + (size_t)i * (size_t)T, c->plan->prompts[c->order[i]].question,
-               (size_t)counts[i] * sizeof *ids);
-    c->batch.question_T = T;
-    c->batch.question = ids;
-    c->batch.question_count = counts;
-}
-
-static void chunk_texts(struct chunk *c)
-{
-    int T = c->plan->prompts[c->order[0]].text_count;
-    int32_t *ids = chunk_ids(c, T);
-    for (int i = 0; ids && i < c->n; i++)
-        memcpy(ids + (size_t)i * (size_t)T, c->plan->prompts[c->order[i]].text,
-               (size_t)T * sizeof *ids);
-    c->batch.text_T = T;
-    c->batch.text = ids;
-}
-
-static void chunk_visual(struct chunk *c)
-{
-    int C = c->plan->m->config.vision.hidden, L = 0;
-    int *counts = tape_alloc(&c->tape, (size_t)c->n * sizeof *counts);
-    for (int i = 0; counts && i < c->n; i++) {
-        counts[i] = c->plan->asks[c->order[i]].visual_count;
-        L = counts[i] > L ? counts[i] : L;
-    }
-    c->batch.visual = tape_tensor(&c->tape, false, 3, (int[]){c->n, L, C});
-    c->batch.visual_count = counts;
-    for (int i = 0; counts && c->batch.visual.data && i < c->n; i++) {
-        size_t row = (size_t)L * (size_t)C, have = (size_t)counts[i] * (size_t)C;
-        float *to = c->batch.visual.data + (size_t)i * row;
-        memcpy(to, c->plan->asks[c->order[i]].visual, have * sizeof *to);
-        memset(to + have, 0, (row - have) * sizeof *to);
-    }
+    return prompts ? prompt_batch(&c->tape, c->plan->m, prompts, c->n) : (struct mllm_batch){0};
 }
 
 /* Options of all asks of the chunk as rows; *n of them. */
@@ -253,7 +213,7 @@ static enum status chunk_generate(struct chunk *c, struct err *err)
     TRY(tape_check(&c->tape, err));
     for (int i = 0; i < c->n; i++)
         made[i] = (struct generated){.ids = c->plan->out[c->order[i]].ids};
-    TRY(decoder_greedy(&c->decoder, c->plan->max_new, made, err));
+    TRY(generation_run(&c->decoder, &(struct generation){.max_new = c->plan->max_new}, made, err));
     for (int i = 0; i < c->n; i++) {
         struct answer *out = &c->plan->out[c->order[i]];
         out->count = made[i].count;
@@ -268,14 +228,9 @@ static enum status chunk_generate(struct chunk *c, struct err *err)
 static enum status chunk_answer(struct chunk *c, struct err *err)
 {
     const struct mllm *m = c->plan->m;
-    chunk_texts(c);
-    if (m->config.multimodal) {
-        chunk_questions(c);
-        chunk_visual(c);
-    }
+    struct mllm_batch batch = chunk_batch(c);
     TRY(tape_check(&c->tape, err));
-    TRY(decoder_start(&c->decoder, &c->tape, m, &c->batch, m->config.text.eos, c->plan->max_new,
-                      err));
+    TRY(decoder_start(&c->decoder, &c->tape, m, &batch, m->config.text.eos, c->plan->max_new, err));
     TRY(chunk_score(c, err));
     return chunk_generate(c, err);
 }
@@ -297,7 +252,6 @@ static void chunk_run(void *ctx, int item, int worker)
         .plan = p, .order = p->order + p->chunk[item], .n = p->chunk[item + 1] - p->chunk[item]};
     arena_reset(&p->arena[worker], 0);
     tape_begin(&c.tape, &p->arena[worker], false, NULL);
-    c.batch.B = c.n;
     err->code = chunk_answer(&c, err);
 }
 
@@ -342,16 +296,16 @@ enum status answer_batch(const struct mllm *m, struct pool *pool, const struct a
     if (!p)
         return err_set(err, STATUS_NO_MEMORY, "no memory for %d questions", n);
     *p = (struct plan){.m = m, .asks = asks, .out = out, .n = n, .max_new = max_new};
-    p->prompts = calloc((size_t)n, sizeof *p->prompts);
+    p->ids = calloc((size_t)n, sizeof *p->ids);
     p->order = calloc((size_t)n, sizeof *p->order);
     p->chunk = calloc((size_t)n + 1, sizeof *p->chunk);
-    enum status status = p->prompts && p->order && p->chunk
+    enum status status = p->ids && p->order && p->chunk
                              ? plan_run(p, pool, err)
                              : err_set(err, STATUS_NO_MEMORY, "no memory for %d questions", n);
     for (int i = 0; i < WORKERS; i++)
         if (p->arena[i].base)
             arena_deinit(&p->arena[i]);
-    free(p->prompts);
+    free(p->ids);
     free(p->order);
     free(p->chunk);
     free(p->errors);

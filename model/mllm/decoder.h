@@ -1,5 +1,5 @@
-/* Decoding on ids: a batch of prompts goes through the model once, into a KV cache;
- * options are scored and answers generated from there. answer.h is the same on texts. */
+/* Decoding on ids: a batch of prompts goes through the model once, into a KV cache; options are
+ * scored and tokens generated (generation.h) from there. */
 #ifndef CDCCA_DECODER_H
 #define CDCCA_DECODER_H
 
@@ -23,20 +23,14 @@ struct option_row {
     float score;
 };
 
-/* What greedy decoding made of one prompt. */
-struct generated {
-    int32_t *ids; /* room for max_new; the end token is left out */
-    int count;
-    float entropy, log_probability; /* means over the generated tokens, the end token included */
-};
-
 /* Runs the prompts with room for max_new more tokens. They may differ in length: right-padded, with
  * batch->text_mask; what a row gets does not depend on the others' lengths. */
 enum status decoder_start(struct decoder *d, struct tape *tape, const struct mllm *m,
                           const struct mllm_batch *batch, int eos, int max_new, struct err *err);
-/* Any number of rows; before or instead of decoder_greedy, which uses the cache up. */
+/* Any number of rows; before or instead of a generation, which uses the cache up. */
 enum status decoder_score(struct decoder *d, struct option_row *rows, int n, struct err *err);
-/* out: B. Each ends at eos or after max_new tokens. */
-enum status decoder_greedy(struct decoder *d, int max_new, struct generated *out, struct err *err);
+/* One token for each of the first n rows of a cache (d->cache, or one selected from it), which
+ * grows by them -> logits (n,V) in the tape's arena; errors are the tape's. */
+struct tensor decoder_step(struct decoder *d, struct kv_cache *cache, const int32_t *token, int n);
 
 #endif

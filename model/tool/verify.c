@@ -4,7 +4,7 @@
 
 #include "api/wire/json.h"
 #include "api/wire/options.h"
-#include "model/mllm/decoder.h"
+#include "model/mllm/generation.h"
 #include "model/tensor/optim.h"
 #include <math.h>
 #include <stdio.h>
@@ -321,7 +321,7 @@ static enum status compare_greedy(struct verify *v, const struct mllm_batch *bat
     if (count < 1 || count > NEW_MAX || batch->B != 1)
         return err_set(err, STATUS_SHAPE, "%s: 1 prompt with 1..%d ids", name, NEW_MAX);
     TRY(decoder_start(&decoder, &v->tape, v->m, batch, -1, (int)count, err));
-    TRY(decoder_greedy(&decoder, (int)count, &made, err));
+    TRY(generation_run(&decoder, &(struct generation){.max_new = (int)count}, &made, err));
     for (size_t i = 0; i < count; i++)
         differ += ids[i] != (int32_t)want[i];
     report_add(v, name, "ids", differ);

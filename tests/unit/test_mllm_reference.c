@@ -4,7 +4,7 @@
 // links: tool
 #include "model/tool/verify.h"
 
-#include "model/mllm/decoder.h"
+#include "model/mllm/generation.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -162,7 +162,8 @@ static void the_first_story_reads_as_published(void **state)
     tape_begin(&tape, &arena, false, NULL);
     struct mllm_batch batch = {.B = 1, .text_T = 1, .text = (int32_t[]){1}};
     assert_int_equal(decoder_start(&decoder, &tape, m, &batch, 1, NEW, NULL), STATUS_OK);
-    assert_int_equal(decoder_greedy(&decoder, NEW, &made, NULL), STATUS_OK);
+    assert_int_equal(
+        generation_run(&decoder, &(struct generation){.max_new = NEW}, &made, NULL), STATUS_OK);
     for (int i = 0; i < made.count; i++)
         append_token(file.data, ids[i], &text);
     buf_append(&text, "", 1);
