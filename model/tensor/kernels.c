@@ -1,75 +1,107 @@
 /* Which kernels this CPU runs, decided once. */
 #include "model/tensor/kernels.h"
 #include "model/tensor/kernels_weight.h"
-#include <stdatomic.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #if defined(__x86_64__)
-static bool cpu_has_avx2(void)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static bool has_avx2(void)
 {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
            __builtin_cpu_supports("bmi2");
 }
 
-static bool cpu_has_avx512(void)
+static bool has_avx512(void)
 {
-    return cpu_has_avx2() && __builtin_cpu_supports("avx512f") &&
-           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-}
-#else
-static bool cpu_has_avx2(void)
-{
-    return false;
+    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl");
 }
 
-static bool cpu_has_avx512(void)
+static bool has_vnni(void)
 {
-    return false;
+    return has_avx512() && __builtin_cpu_supports("avx512vnni");
+}
+
+/* The kernel gives the tiles' registers to those who ask, for the whole process and its threads. */
+static bool has_amx(void)
+{
+    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18, AMX_TILE = 1 << 24, AMX_INT8 = 1 << 25 };
+    unsigned a, b, c, d;
+    return has_vnni() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & AMX_TILE) &&
+           (d & AMX_INT8) && syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
 }
 #endif
 
-const struct kernels *kernels_find(const char *name)
+static bool has_base(void)
 {
-    if (strcmp(name, "base") == 0)
-        return &kernels_base;
-    if (strcmp(name, "avx2") == 0 && cpu_has_avx2())
-        return &kernels_avx2;
-    if (strcmp(name, "avx512") == 0 && cpu_has_avx512())
-        return &kernels_avx512;
-    return NULL;
+    return true;
 }
 
-static const struct kernels *kernels_choose(void)
+/* Each set of instructions holds those before it. */
+static const struct {
+    const char *name;
+    bool (*available)(void);
+    const struct kernels *kernels;
+    const struct weight_kernels *weight;
+} sets[] = {
+    {"base", has_base, &kernels_base, &weight_kernels_base},
+#if defined(__x86_64__)
+    {"avx2", has_avx2, &kernels_avx2, &weight_kernels_avx2},
+    {"avx512", has_avx512, &kernels_avx512, &weight_kernels_avx2},
+    {"vnni", has_vnni, &kernels_avx512, &weight_kernels_vnni},
+    {"amx", has_amx, &kernels_avx512, &weight_kernels_amx},
+#endif
+};
+
+enum { SETS = sizeof sets / sizeof *sets };
+
+/* -1: no such set, or not on this CPU */
+static int set_find(const char *name)
 {
-    const char *wanted = getenv("CDCCA_KERNELS");
-    const struct kernels *k = wanted ? kernels_find(wanted) : NULL;
-    if (!k)
-        k = kernels_find("avx512");
-    if (!k)
-        k = kernels_find("avx2");
-    return k ? k : &kernels_base;
+    for (int i = 0; name && i < SETS; i++)
+        if (strcmp(name, sets[i].name) == 0)
+            return sets[i].available() ? i : -1;
+    return -1;
 }
 
-/* Two threads that race here choose the same. */
+static int chosen; /* written once, under the once flag */
+static pthread_once_t chosen_once = PTHREAD_ONCE_INIT;
+
+static void set_choose(void)
+{
+    chosen = set_find(getenv("CDCCA_KERNELS"));
+    if (chosen >= 0)
+        return;
+    for (chosen = SETS - 1; !sets[chosen].available();)
+        chosen--;
+}
+
 const struct kernels *kernels(void)
 {
-    static _Atomic(const struct kernels *) chosen;
-    const struct kernels *k = atomic_load_explicit(&chosen, memory_order_acquire);
-    if (!k) {
-        k = kernels_choose();
-        atomic_store_explicit(&chosen, k, memory_order_release);
-    }
-    return k;
-}
-
-const struct weight_kernels *weight_kernels_find(const char *name)
-{
-    return strcmp(name, "base") == 0 ? &weight_kernels_base : NULL;
+    pthread_once(&chosen_once, set_choose);
+    return sets[chosen].kernels;
 }
 
 const struct weight_kernels *weight_kernels(void)
 {
-    return &weight_kernels_base;
+    pthread_once(&chosen_once, set_choose);
+    return sets[chosen].weight;
+}
+
+const struct kernels *kernels_find(const char *name)
+{
+    int i = set_find(name);
+    return i < 0 ? NULL : sets[i].kernels;
+}
+
+const struct weight_kernels *weight_kernels_find(const char *name)
+{
+    int i = set_find(name);
+    return i < 0 ? NULL : sets[i].weight;
 }

@@ -4,6 +4,7 @@
 #include "model/tensor/weight.h"
 #include "api/wire/safetensors.h"
 #include "model/tensor/blas.h"
+#include "model/tensor/kernels.h"
 #include "model/tensor/kernels_weight.h"
 #include <math.h>
 #include <string.h>
@@ -103,7 +104,7 @@ void weight_unpack(const struct weight *w, size_t from, size_t count, float *out
 
 /* Pieces: of W in bytes for few rows of x, so that a late thread is waited for a few microseconds;
  * panels of W as F32 that fit the second cache for many. */
-enum { PIECE_BYTES = 16384, PANEL_ROWS = 64, PANEL_COLS = 512 };
+enum { PIECE_BYTES = 16384, PANEL_ROWS = 64, PANEL_COLS = 512, VALUES = 1024 };
 
 struct product {
     const struct weight *w;
@@ -111,11 +112,19 @@ struct product {
     const float *x; /* (M,I); on the way back dy (M,O) */
     float *y;       /* (M,O); on the way back dx (M,I) */
     int M, step;    /* rows (columns) of W in a piece */
+    struct rounded rounded;
 };
+
+typedef void piece_fn(void *ctx, int item, int worker);
 
 static int least(int a, int b)
 {
     return a < b ? a : b;
+}
+
+static void product_run(struct product *p, int count, struct pool *pool, piece_fn *fn)
+{
+    pool_run(pool, (count + p->step - 1) / p->step, fn, p);
 }
 
 static const struct weight_kernels *product_kernels(const struct weight_how *how)
@@ -123,14 +132,38 @@ static const struct weight_kernels *product_kernels(const struct weight_how *how
     return how->kernels ? how->kernels : weight_kernels();
 }
 
-static void few_run(void *ctx, int item, int worker)
+/* Rows of W whose codes are about PIECE_BYTES */
+static int few_step(const struct weight *w)
+{
+    return (int)(PIECE_BYTES / (weight_code_bytes(w->type, 1, w->cols) + 1)) + 1;
+}
+
+/* ---- exact ---- */
+
+/* y of row o of W and rows m..m+rows-1 of x. W's row is unpacked in pieces that stay in the first
+ * cache. */
+static void dot_row(const struct product *p, size_t o, size_t m, size_t rows)
+{
+    float values[VALUES], sum[WEIGHT_FEW] = {0};
+    size_t I = (size_t)p->w->cols;
+    for (size_t i = 0; i < I; i += VALUES) {
+        size_t count = I - i < VALUES ? I - i : VALUES;
+        p->kernels->unpack(p->w, o * I + i, count, values);
+        for (size_t k = 0; k < rows; k++)
+            sum[k] += kernels()->dot(values, p->x + (m + k) * I + i, (int)count);
+    }
+    for (size_t k = 0; k < rows; k++)
+        p->y[(m + k) * (size_t)p->w->rows + o] = sum[k];
+}
+
+static void exact_few_run(void *ctx, int item, int worker)
 {
     const struct product *p = ctx;
     (void)worker;
     int from = item * p->step, to = least(from + p->step, p->w->rows);
-    for (int m = 0; m < p->M; m += WEIGHT_FEW)
-        p->kernels->dot(p->w, from, to, p->x + (size_t)m * (size_t)p->w->cols,
-                        least(p->M - m, WEIGHT_FEW), p->y + (size_t)m * (size_t)p->w->rows);
+    for (int o = from; o < to; o++)
+        for (int m = 0; m < p->M; m += WEIGHT_FEW)
+            dot_row(p, (size_t)o, (size_t)m, (size_t)least(p->M - m, WEIGHT_FEW));
 }
 
 /* panel (rows, PANEL_COLS) = W's rows from `row`, columns from `col`, as F32 */
@@ -142,7 +175,7 @@ static void panel_unpack(const struct product *p, int row, int rows, int col, in
                            panel + (size_t)r * PANEL_COLS);
 }
 
-static void many_run(void *ctx, int item, int worker)
+static void exact_many_run(void *ctx, int item, int worker)
 {
     const struct product *p = ctx;
     (void)worker;
@@ -154,6 +187,13 @@ static void many_run(void *ctx, int item, int worker)
         gemm(false, true, p->M, rows, cols, 1, p->x + i, I, panel, PANEL_COLS, i ? 1 : 0,
              p->y + from, O);
     }
+}
+
+static void exact_multiply(struct product *p, struct pool *pool)
+{
+    bool few = p->M <= 2 * WEIGHT_FEW;
+    p->step = few ? few_step(p->w) : PANEL_ROWS;
+    product_run(p, p->w->rows, pool, few ? exact_few_run : exact_many_run);
 }
 
 static void back_run(void *ctx, int item, int worker)
@@ -169,38 +209,93 @@ static void back_run(void *ctx, int item, int worker)
     }
 }
 
-static void product_run(struct product *p, int count, struct pool *pool,
-                        void (*fn)(void *ctx, int item, int worker))
+void weight_multiply_back(const struct weight *w, const float *dy, int M, float *dx,
+                          const struct weight_how *how)
 {
-    pool_run(pool, (count + p->step - 1) / p->step, fn, p);
+    struct product p = {
+        .w = w, .kernels = product_kernels(how), .x = dy, .y = dx, .M = M, .step = PANEL_COLS};
+    product_run(&p, w->cols, how->pool, back_run);
+}
+
+/* ---- fast ---- */
+
+static bool rounded_alloc(struct rounded *r, int M, int I, struct arena *arena)
+{
+    size_t rows = ((size_t)M + WEIGHT_TILE - 1) / WEIGHT_TILE * WEIGHT_TILE,
+           blocks = rows * (size_t)I / WEIGHT_BLOCK;
+    r->M = M, r->I = I;
+    r->code = arena_alloc(arena, blocks * WEIGHT_BLOCK);
+    r->step = arena_alloc(arena, blocks * sizeof *r->step);
+    r->offset = arena_alloc(arena, blocks * WEIGHT_TILE * sizeof *r->offset);
+    return r->code && r->step && r->offset;
+}
+
+static void few_run(void *ctx, int item, int worker)
+{
+    const struct product *p = ctx;
+    (void)worker;
+    int from = item * p->step;
+    p->kernels->few(p->w, from, least(from + p->step, p->w->rows), &p->rounded, p->y);
+}
+
+static void round_run(void *ctx, int item, int worker)
+{
+    struct product *p = ctx;
+    (void)worker;
+    p->kernels->many_round(p->w, p->x, item * WEIGHT_TILE, &p->rounded);
+}
+
+static void many_run(void *ctx, int item, int worker)
+{
+    const struct product *p = ctx;
+    (void)worker;
+    int from = item * p->step;
+    p->kernels->many(p->w, from, least(from + p->step, p->w->rows), &p->rounded, p->y);
+}
+
+static enum status few_multiply(struct product *p, const struct weight_how *how)
+{
+    if (!rounded_alloc(&p->rounded, least(p->M, WEIGHT_FEW), p->w->cols, how->arena))
+        return STATUS_NO_MEMORY;
+    p->step = few_step(p->w);
+    for (int left = p->M; left > 0; left -= WEIGHT_FEW) {
+        p->rounded.M = least(left, WEIGHT_FEW);
+        p->kernels->few_round(p->w, p->x, &p->rounded);
+        product_run(p, p->w->rows, how->pool, few_run);
+        p->x += (size_t)WEIGHT_FEW * (size_t)p->w->cols;
+        p->y += (size_t)WEIGHT_FEW * (size_t)p->w->rows;
+    }
+    return STATUS_OK;
+}
+
+static enum status many_multiply(struct product *p, const struct weight_how *how)
+{
+    if (!rounded_alloc(&p->rounded, p->M, p->w->cols, how->arena))
+        return STATUS_NO_MEMORY;
+    pool_run(how->pool, (p->M + WEIGHT_TILE - 1) / WEIGHT_TILE, round_run, p);
+    p->step = p->kernels->many_rows;
+    product_run(p, p->w->rows, how->pool, many_run);
+    return STATUS_OK;
+}
+
+/* Which rows the kernels take fast */
+static bool is_fast(const struct product *p, const struct weight_how *how)
+{
+    bool has = p->M > 2 * WEIGHT_FEW ? p->kernels->many != NULL : p->kernels->few != NULL;
+    return !how->exact && how->arena && has && p->w->cols % WEIGHT_BLOCK == 0 &&
+           (p->w->type == WEIGHT_Q8 || p->w->type == WEIGHT_NF4);
 }
 
 enum status weight_multiply(const struct weight *w, const float *x, int M, float *y,
                             const struct weight_how *how)
 {
-    struct product p = {w, product_kernels(how), x, y, M, PANEL_ROWS};
-    if (M > 2 * WEIGHT_FEW) {
-        product_run(&p, w->rows, how->pool, many_run);
+    struct product p = {.w = w, .kernels = product_kernels(how), .x = x, .y = y, .M = M};
+    if (!is_fast(&p, how)) {
+        exact_multiply(&p, how->pool);
         return STATUS_OK;
     }
-    size_t row_bytes = weight_code_bytes(w->type, 1, w->cols);
-    p.step = row_bytes < PIECE_BYTES ? (int)(PIECE_BYTES / (row_bytes + 1)) + 1 : 1;
-    product_run(&p, w->rows, how->pool, few_run);
-    return STATUS_OK;
-}
-
-enum status weight_multiply_many(const struct weight *const *w, int count, const float *x, int M,
-                                 float *const *y, const struct weight_how *how)
-{
-    enum status status = STATUS_OK;
-    for (int i = 0; i < count && status == STATUS_OK; i++)
-        status = weight_multiply(w[i], x, M, y[i], how);
+    size_t mark = how->arena->used;
+    enum status status = M > 2 * WEIGHT_FEW ? many_multiply(&p, how) : few_multiply(&p, how);
+    arena_reset(how->arena, mark);
     return status;
-}
-
-void weight_multiply_back(const struct weight *w, const float *dy, int M, float *dx,
-                          const struct weight_how *how)
-{
-    struct product p = {w, product_kernels(how), dy, dx, M, PANEL_COLS};
-    product_run(&p, w->cols, how->pool, back_run);
 }

@@ -1,0 +1,82 @@
+/* Packed weights with AMX: products of many rows in tiles of 16 by 64 bytes, 8-bit codes with their
+ * sign. For few rows, what the VNNI set does is as fast as memory. */
+#include "model/tensor/kernels_weight_512.h"
+
+/* Tiles 0..3 are sums (rows of W, rows of x): (0,0) (0,1) (1,0) (1,1); 4 and 5 hold rows of W, 6
+ * and 7 rows of x. All are 16 rows of 64 bytes. */
+struct tile_config {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+};
+
+static const struct tile_config config = {.palette = 1,
+                                          .row_bytes = {64, 64, 64, 64, 64, 64, 64, 64},
+                                          .rows = {16, 16, 16, 16, 16, 16, 16, 16}};
+
+/* A block's integer sums (32 W, 32 x) */
+static inline void dot_two(const uint8_t *w, const int8_t *x, const int8_t *x_next, int32_t *dot)
+{
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    _tile_loadd(4, w, 64);
+    _tile_loadd(6, x, 64);
+    _tile_dpbssd(0, 4, 6);
+    _tile_loadd(7, x_next, 64);
+    _tile_dpbssd(1, 4, 7);
+    _tile_loadd(5, w + 1024, 64);
+    _tile_dpbssd(2, 5, 6);
+    _tile_dpbssd(3, 5, 7);
+    _tile_stored(0, dot, 128);
+    _tile_stored(1, dot + 16, 128);
+    _tile_stored(2, dot + 512, 128);
+    _tile_stored(3, dot + 528, 128);
+}
+
+/* sum (rows, T * 16) += dot times the scales of W's rows and the steps of x's */
+static inline void add_block(const int32_t *dot, const float *scale, const float *step,
+                             const float *step_next, int rows, float *sum)
+{
+    __m512 first = _mm512_load_ps(step), second = _mm512_load_ps(step_next);
+    for (int r = 0; r < rows; r++) {
+        __m512 by = _mm512_set1_ps(scale[r]);
+        float *at = sum + r * 32;
+        __m512 a = _mm512_cvtepi32_ps(_mm512_load_si512(dot + r * 32)),
+               b = _mm512_cvtepi32_ps(_mm512_load_si512(dot + r * 32 + 16));
+        _mm512_store_ps(at, _mm512_fmadd_ps(a, _mm512_mul_ps(first, by), _mm512_load_ps(at)));
+        _mm512_store_ps(at + 16,
+                        _mm512_fmadd_ps(b, _mm512_mul_ps(second, by), _mm512_load_ps(at + 16)));
+    }
+}
+
+static void amx_tiles(const struct panel *p, const struct rounded *x, size_t block, int T,
+                      float *sum)
+{
+    _Alignas(64) int32_t dot[32 * 32];
+    size_t next = T == 2 ? (size_t)x->I / WEIGHT_BLOCK : 0;
+    memset(sum, 0, sizeof dot);
+    for (size_t b = 0; b < (size_t)p->blocks; b++) {
+        size_t at = block + b;
+        const int8_t *code = x->code + at * 1024;
+        const float *step = x->step + at * LANES16;
+        dot_two(p->bytes + b * PANEL_ROWS_MAX * WEIGHT_BLOCK, code, code + next * 1024, dot);
+        add_block(dot, p->scale + b * PANEL_ROWS_MAX, step, step + next * LANES16, p->rows, sum);
+    }
+}
+
+static void amx_many(const struct weight *w, int from, int to, const struct rounded *x, float *y)
+{
+    _tile_loadconfig(&config);
+    many_panels(w, 0, from, to, x, y, amx_tiles);
+    _tile_release();
+}
+
+const struct weight_kernels weight_kernels_amx = {.name = "amx",
+                                                  .unpack = vnni_unpack,
+                                                  .few_round = vnni_few_round,
+                                                  .few = vnni_few,
+                                                  .many_round = vnni_many_round,
+                                                  .many = amx_many,
+                                                  .many_rows = PANEL_ROWS_MAX};

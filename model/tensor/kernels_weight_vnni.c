@@ -1,0 +1,302 @@
+/* Packed weights with AVX-512 and its 8-bit dot product (vpdpbusd: bytes without a sign times bytes
+ * with one, so that W's codes are taken 128 too high and x's sums make up for it). */
+#include "model/tensor/kernels_weight_512.h"
+#include "model/tensor/kernels_weight_unpack.h"
+#include <math.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+void vnni_unpack(const struct weight *w, size_t from, size_t count, float *out)
+{
+    unpack(w, from, count, out);
+}
+
+/* ---- rounding x ---- */
+
+INLINE __m128i round_16(__m512 x, __m512 levels)
+{
+    return _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(x, levels)));
+}
+
+/* A block of x: 64 codes, those at even places first if `split`; returns the step. A NaN makes the
+ * step NaN, so that it is not lost. */
+INLINE float round_block(const float *x, bool split, __m512i *code)
+{
+    const __m512i even =
+                      _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30),
+                  odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+    __m512 a = _mm512_loadu_ps(x), b = _mm512_loadu_ps(x + 16), c = _mm512_loadu_ps(x + 32),
+           d = _mm512_loadu_ps(x + 48), p = a, q = b, r = c, s = d;
+    unsigned nan = _mm512_cmp_ps_mask(a, b, _CMP_UNORD_Q) | _mm512_cmp_ps_mask(c, d, _CMP_UNORD_Q);
+    float max =
+        _mm512_reduce_max_ps(_mm512_max_ps(_mm512_max_ps(_mm512_abs_ps(a), _mm512_abs_ps(b)),
+                                           _mm512_max_ps(_mm512_abs_ps(c), _mm512_abs_ps(d))));
+    __m512 levels = _mm512_set1_ps(max > 0 ? 127 / max : 0);
+    if (split) {
+        p = _mm512_permutex2var_ps(a, even, b), q = _mm512_permutex2var_ps(c, even, d);
+        r = _mm512_permutex2var_ps(a, odd, b), s = _mm512_permutex2var_ps(c, odd, d);
+    }
+    __m256i low = _mm256_set_m128i(round_16(q, levels), round_16(p, levels)),
+            high = _mm256_set_m128i(round_16(s, levels), round_16(r, levels));
+    *code = _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+    return nan ? NAN : max / 127;
+}
+
+/* -128 times what each 32-bit lane adds up */
+INLINE __m512i lane_offset(__m512i code)
+{
+    __m512i sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8((char)128), code);
+    return _mm512_sub_epi32(_mm512_setzero_si512(), sum);
+}
+
+INLINE void few_pair(const float *x, int8_t *code, float *step, int32_t *offset)
+{
+    __m512i a, b;
+    step[0] = round_block(x, true, &a);
+    step[1] = round_block(x + WEIGHT_BLOCK, true, &b);
+    __m512i even = _mm512_shuffle_i64x2(a, b, 0x44), odd = _mm512_shuffle_i64x2(a, b, 0xee);
+    _mm512_store_si512(code, even);
+    _mm512_store_si512(code + 64, odd);
+    _mm512_store_si512(offset, _mm512_add_epi32(lane_offset(even), lane_offset(odd)));
+}
+
+void vnni_few_round(const struct weight *w, const float *x, struct rounded *out)
+{
+    bool split = w->type == WEIGHT_NF4;
+    size_t blocks = (size_t)w->cols / WEIGHT_BLOCK;
+    for (size_t m = 0; m < (size_t)out->M; m++) {
+        size_t at = m * blocks, b = 0;
+        const float *row = x + at * WEIGHT_BLOCK;
+        int8_t *code = out->code + at * WEIGHT_BLOCK;
+        int32_t *offset = out->offset + at * LANES16;
+        for (; split && b + 2 <= blocks; b += 2)
+            few_pair(row + b * WEIGHT_BLOCK, code + b * WEIGHT_BLOCK, out->step + at + b,
+                     offset + b / 2 * LANES16);
+        for (; b < blocks; b++) {
+            __m512i rounded;
+            out->step[at + b] = round_block(row + b * WEIGHT_BLOCK, split, &rounded);
+            _mm512_store_si512(code + b * WEIGHT_BLOCK, rounded);
+            _mm512_store_si512(offset + (split ? b / 2 : b) * LANES16, lane_offset(rounded));
+        }
+    }
+}
+
+/* 16 rows of x, turned so that a 32-bit lane is a row: (I/64, 16, 16, 4) */
+void vnni_many_round(const struct weight *w, const float *x, int first, struct rounded *out)
+{
+    size_t I = (size_t)w->cols, blocks = I / WEIGHT_BLOCK, tile = (size_t)first * blocks;
+    int rows = out->M - first < LANES16 ? out->M - first : LANES16;
+    for (size_t b = 0; b < blocks; b++) {
+        __m512i code[16];
+        float step[16] = {0};
+        for (int m = 0; m < 16; m++)
+            code[m] = _mm512_setzero_si512();
+        for (int m = 0; m < rows; m++)
+            step[m] = round_block(x + (size_t)(first + m) * I + b * WEIGHT_BLOCK,
+                                  w->type == WEIGHT_NF4, &code[m]);
+        turn_16x16(code);
+        __m512i offset = _mm512_setzero_si512();
+        for (int k = 0; k < 16; k++) {
+            _mm512_store_si512(out->code + tile * WEIGHT_BLOCK + (b * 16 + (size_t)k) * 64,
+                               code[k]);
+            offset = _mm512_add_epi32(offset, lane_offset(code[k]));
+        }
+        _mm512_store_si512(out->offset + tile + b * LANES16, offset);
+        _mm512_store_ps(out->step + tile + b * LANES16, _mm512_loadu_ps(step));
+    }
+}
+
+/* ---- few rows ---- */
+
+/* W's codes times x's, four at a time, of two blocks of NF4 (lanes 0..7 and 8..15) */
+INLINE __m512 nf4_pair(__m512i high, __m512i low, const int8_t *x, const int32_t *offset)
+{
+    __m512i sum = _mm512_load_si512(offset);
+    sum = _mm512_dpbusd_epi32(sum, high, _mm512_load_si512(x));
+    sum = _mm512_dpbusd_epi32(sum, low, _mm512_load_si512(x + 64));
+    return _mm512_cvtepi32_ps(sum);
+}
+
+/* Up to 16 blocks: their scales lie in one register a row of x. */
+INLINE void nf4_pairs(const uint8_t *code, const float *scale, size_t first, size_t pairs,
+                      const struct rounded *x, int M, __m512 *sum)
+{
+    const __m512i table = nf4_table(128), four = _mm512_set1_epi8(15), two = _mm512_set1_epi32(2);
+    __m512i lane = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
+    __mmask16 mask = (__mmask16)((1u << 2 * pairs) - 1);
+    __m512 both[WEIGHT_FEW];
+    size_t I = (size_t)x->I, blocks = I / WEIGHT_BLOCK;
+    for (int m = 0; m < M; m++)
+        both[m] =
+            _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, scale + 2 * first),
+                          _mm512_maskz_loadu_ps(mask, x->step + (size_t)m * blocks + 2 * first));
+    for (size_t p = first; p < first + pairs; p++) {
+        __m512i byte = _mm512_loadu_si512(code + p * 64);
+        __m512i high =
+                    _mm512_shuffle_epi8(table, _mm512_and_si512(_mm512_srli_epi16(byte, 4), four)),
+                low = _mm512_shuffle_epi8(table, _mm512_and_si512(byte, four));
+        for (int m = 0; m < M; m++)
+            sum[m] = _mm512_fmadd_ps(nf4_pair(high, low, x->code + (size_t)m * I + p * 128,
+                                              x->offset + ((size_t)m * blocks + p) * LANES16),
+                                     _mm512_permutexvar_ps(lane, both[m]), sum[m]);
+        lane = _mm512_add_epi32(lane, two);
+    }
+}
+
+/* The last block of a row that has an odd number of them */
+INLINE void nf4_last(const uint8_t *code, float scale, const struct rounded *x, int M, __m512 *sum)
+{
+    size_t I = (size_t)x->I, blocks = I / WEIGHT_BLOCK, last = blocks - 1;
+    __m512i byte = nf4_block(code + last * 32, nf4_table(128));
+    for (size_t m = 0; m < (size_t)M; m++) {
+        __m512i dot =
+            _mm512_dpbusd_epi32(_mm512_load_si512(x->offset + (m * blocks + last / 2) * LANES16),
+                                byte, _mm512_load_si512(x->code + m * I + last * WEIGHT_BLOCK));
+        sum[m] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot),
+                                 _mm512_set1_ps(scale * x->step[m * blocks + last]), sum[m]);
+    }
+}
+
+INLINE void nf4_few(const struct weight *w, int from, int to, const struct rounded *x, int M,
+                    float *y)
+{
+    size_t blocks = (size_t)w->cols / WEIGHT_BLOCK, pairs = blocks / 2;
+    for (size_t o = (size_t)from; o < (size_t)to; o++) {
+        const uint8_t *code = (const uint8_t *)w->codes + o * blocks * (WEIGHT_BLOCK / 2);
+        const float *scale = w->scale + o * blocks;
+        __m512 sum[WEIGHT_FEW];
+        for (int m = 0; m < M; m++)
+            sum[m] = _mm512_setzero_ps();
+        for (size_t p = 0; p < pairs; p += 8)
+            nf4_pairs(code, scale, p, pairs - p < 8 ? pairs - p : 8, x, M, sum);
+        if (blocks % 2)
+            nf4_last(code, scale[blocks - 1], x, M, sum);
+        for (size_t m = 0; m < (size_t)M; m++)
+            y[m * (size_t)w->rows + o] = _mm512_reduce_add_ps(sum[m]) / 127;
+    }
+}
+
+INLINE void q8_few(const struct weight *w, int from, int to, const struct rounded *x, int M,
+                   float *y)
+{
+    const __m512i flip = _mm512_set1_epi8((char)128);
+    size_t I = (size_t)w->cols, blocks = I / WEIGHT_BLOCK;
+    for (size_t o = (size_t)from; o < (size_t)to; o++) {
+        const int8_t *code = (const int8_t *)w->codes + o * I;
+        __m512 sum[WEIGHT_FEW];
+        for (int m = 0; m < M; m++)
+            sum[m] = _mm512_setzero_ps();
+        for (size_t b = 0; b < blocks; b++) {
+            __m512i byte = _mm512_xor_si512(_mm512_loadu_si512(code + b * WEIGHT_BLOCK), flip);
+            for (size_t m = 0; m < (size_t)M; m++) {
+                __m512i dot = _mm512_dpbusd_epi32(
+                    _mm512_load_si512(x->offset + (m * blocks + b) * LANES16), byte,
+                    _mm512_load_si512(x->code + m * I + b * WEIGHT_BLOCK));
+                sum[m] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot),
+                                         _mm512_set1_ps(x->step[m * blocks + b]), sum[m]);
+            }
+        }
+        for (size_t m = 0; m < (size_t)M; m++)
+            y[m * (size_t)w->rows + o] = _mm512_reduce_add_ps(sum[m]) * (w->scale[o] / 127);
+    }
+}
+
+INLINE void few_rows(const struct weight *w, int from, int to, const struct rounded *x, int M,
+                     float *y)
+{
+    if (w->type == WEIGHT_NF4)
+        nf4_few(w, from, to, x, M, y);
+    else
+        q8_few(w, from, to, x, M, y);
+}
+
+void vnni_few(const struct weight *w, int from, int to, const struct rounded *x, float *y)
+{
+    switch (x->M) {
+    case 1:
+        few_rows(w, from, to, x, 1, y);
+        break;
+    case 2:
+        few_rows(w, from, to, x, 2, y);
+        break;
+    case 3:
+        few_rows(w, from, to, x, 3, y);
+        break;
+    default:
+        few_rows(w, from, to, x, WEIGHT_FEW, y);
+    }
+}
+
+/* ---- many rows ---- */
+
+enum { TILE_R = 6, MANY_ROWS = 5 * TILE_R };
+
+/* One block: R rows of W times T tiles of 16 rows of x */
+INLINE void tile_block(const uint8_t *byte, const int8_t *x, const int32_t *offset, size_t next,
+                       int R, int T, __m512i dot[TILE_R][2])
+{
+    for (int r = 0; r < R; r++)
+        for (int t = 0; t < T; t++)
+            dot[r][t] = _mm512_load_si512(offset + (size_t)t * next * LANES16);
+    for (int k = 0; k < 16; k++) {
+        __m512i column[2];
+        for (int t = 0; t < T; t++)
+            column[t] = _mm512_load_si512(x + (size_t)t * next * 1024 + k * 64);
+        for (int r = 0; r < R; r++) {
+            int32_t four;
+            memcpy(&four, byte + r * WEIGHT_BLOCK + k * 4, sizeof four);
+            for (int t = 0; t < T; t++)
+                dot[r][t] = _mm512_dpbusd_epi32(dot[r][t], _mm512_set1_epi32(four), column[t]);
+        }
+    }
+}
+
+/* R rows of a panel from row r0 on, times T tiles */
+INLINE void tile_sums(const struct panel *p, int r0, const struct rounded *x, size_t block, int R,
+                      int T, float *out)
+{
+    __m512 sum[TILE_R][2];
+    size_t next = (size_t)x->I / WEIGHT_BLOCK;
+    for (int r = 0; r < R; r++)
+        for (int t = 0; t < T; t++)
+            sum[r][t] = _mm512_setzero_ps();
+    for (size_t b = 0; b < (size_t)p->blocks; b++) {
+        __m512i dot[TILE_R][2];
+        size_t at = block + b, row = b * PANEL_ROWS_MAX + (size_t)r0;
+        tile_block(p->bytes + row * WEIGHT_BLOCK, x->code + at * 1024, x->offset + at * LANES16,
+                   next, R, T, dot);
+        for (int t = 0; t < T; t++) {
+            __m512 step = _mm512_load_ps(x->step + (at + (size_t)t * next) * LANES16);
+            for (int r = 0; r < R; r++)
+                sum[r][t] = _mm512_fmadd_ps(
+                    _mm512_cvtepi32_ps(dot[r][t]),
+                    _mm512_mul_ps(step, _mm512_set1_ps(p->scale[row + (size_t)r])), sum[r][t]);
+        }
+    }
+    for (int r = 0; r < R; r++)
+        for (int t = 0; t < T; t++)
+            _mm512_store_ps(out + ((r0 + r) * 2 + t) * LANES16, sum[r][t]);
+}
+
+static void vnni_tiles(const struct panel *p, const struct rounded *x, size_t block, int T,
+                       float *sum)
+{
+    for (int r = 0; r < p->rows; r += TILE_R)
+        if (T == 2)
+            tile_sums(p, r, x, block, TILE_R, 2, sum);
+        else
+            tile_sums(p, r, x, block, TILE_R, 1, sum);
+}
+
+static void vnni_many(const struct weight *w, int from, int to, const struct rounded *x, float *y)
+{
+    many_panels(w, 128, from, to, x, y, vnni_tiles);
+}
+
+const struct weight_kernels weight_kernels_vnni = {.name = "vnni",
+                                                   .unpack = vnni_unpack,
+                                                   .few_round = vnni_few_round,
+                                                   .few = vnni_few,
+                                                   .many_round = vnni_many_round,
+                                                   .many = vnni_many,
+                                                   .many_rows = MANY_ROWS};
