@@ -76,6 +76,7 @@ struct llama {
     int *key_count;      /* on such a cache: positions in use with x, per row */
     const int32_t *rows; /* the only rows wanted of the last layer; NULL: all */
     int row_count;
+    struct rope rope; /* of x's positions, for every layer */
 };
 
 static struct tensor cached_attention(struct llama *f, int layer, struct tensor q, struct tensor k,
@@ -96,13 +97,6 @@ static struct tensor cached_attention(struct llama *f, int layer, struct tensor 
     return op_attention(f->tape, q, k, v, &how);
 }
 
-static struct tensor llama_rope(struct llama *f, struct tensor x, int heads)
-{
-    float theta = f->m->config.text.theta;
-    return f->continues ? op_rope_rows(f->tape, x, heads, theta, f->cache->length)
-                        : op_rope(f->tape, x, heads, theta, 0);
-}
-
 /* The heads' outputs, before they are mixed by o */
 static struct tensor llama_attention(struct llama *f, int i, struct tensor x)
 {
@@ -115,8 +109,8 @@ static struct tensor llama_attention(struct llama *f, int i, struct tensor x)
     const struct linear *qkv[] = {&l->q, &l->k, &l->v};
     struct tensor y[3];
     op_linear_many(f->tape, x, qkv, 3, y);
-    struct tensor q = llama_rope(f, y[0], c->text.heads);
-    struct tensor k = llama_rope(f, y[1], c->text.kv_heads);
+    struct tensor q = op_rope_by(f->tape, y[0], c->text.heads, &f->rope);
+    struct tensor k = op_rope_by(f->tape, y[1], c->text.kv_heads, &f->rope);
     return f->cache ? cached_attention(f, i, q, k, y[2], how)
                     : op_attention(f->tape, q, k, y[2], &how);
 }
@@ -160,6 +154,14 @@ static bool cache_accepts(struct llama *f, struct tensor x)
     return fits && f->key_count;
 }
 
+static struct rope llama_rope(const struct llama *f, struct tensor x)
+{
+    const struct mllm_config *c = &f->m->config;
+    int D = c->text.hidden / c->text.heads, start = 0;
+    const int *first = f->continues ? f->cache->length : &start;
+    return op_rope_tables(f->tape, x.dim[1], D, c->text.theta, first, f->continues ? x.dim[0] : 1);
+}
+
 struct tensor llama_forward(struct tape *tape, const struct mllm *m, struct tensor x,
                             const uint8_t *key_mask, struct kv_cache *cache, const int32_t *rows,
                             int n)
@@ -168,6 +170,7 @@ struct tensor llama_forward(struct tape *tape, const struct mllm *m, struct tens
     f.row_count = n;
     if (tape->status != STATUS_OK || (cache && !cache_accepts(&f, x)))
         return (struct tensor){0};
+    f.rope = llama_rope(&f, x);
     size_t mark = tape->arena->used;
     int B = x.dim[0], T = x.dim[1];
     for (int i = 0; i < m->config.text.layers; i++)

@@ -3,6 +3,7 @@
  * The probabilities are kept for the way back; nothing is when the tape does not record. */
 #include "model/tensor/kernels.h"
 #include "model/tensor/ops.h"
+#include "model/tensor/parallel.h"
 #include "model/tensor/tape.h"
 #include <math.h>
 #include <string.h>
@@ -11,12 +12,12 @@ struct attention_node {
     struct tape_node node;
     struct attention a;
     struct tensor q, k, v, y;
-    int *key_count;      /* (B), copied */
-    int *first;          /* (B), copied */
-    uint8_t *key_mask;   /* (B,Tk), copied */
-    float *probs;        /* (B,H,Tq,Tp) before dropout */
-    float *dropped;      /* after; the same when there is none */
-    const uint8_t *keep; /* (B,H,Tq,Tp) */
+    const int *key_count;    /* (B), copied */
+    const int *first;        /* (B), copied */
+    const uint8_t *key_mask; /* (B,Tk), copied */
+    float *probs;            /* (B,H,Tq,Tp) before dropout */
+    float *dropped;          /* after; the same when there is none */
+    const uint8_t *keep;     /* (B,H,Tq,Tp) */
 };
 
 static bool attention_check(struct tape *tape, struct tensor q, struct tensor k, struct tensor v,
@@ -30,8 +31,9 @@ static bool attention_check(struct tape *tape, struct tensor q, struct tensor k,
         ok = a->key_count[b] >= 0 && a->key_count[b] <= k.dim[1];
     for (int b = 0; ok && a->first && b < q.dim[0]; b++)
         ok = a->first[b] >= 0 && a->first[b] <= k.dim[1] - q.dim[1];
-    return tape_expect(tape, ok, "attention",
-                       "q (B,Tq,H*D), k and v (B,Tk,KV*D), KV dividing H, counts and firsts within Tk");
+    return tape_expect(
+        tape, ok, "attention",
+        "q (B,Tq,H*D), k and v (B,Tk,KV*D), KV dividing H, counts and firsts within Tk");
 }
 
 /* The geometry that all heads share */
@@ -100,6 +102,72 @@ static void attention_forward(const struct attention_node *n, float *work)
     attention_probs_out(n, &head);
 }
 
+/* ---- without a way back: blocks of queries, shared by the threads ---- */
+
+/* Queries of a block: bounds the room for probabilities, and spares keys that no query of it sees.
+ * Work below SHARED_PRODUCTS multiplications is done before another thread wakes up. */
+enum { QUERY_BLOCK = 128, SHARED_PRODUCTS = 1 << 18 };
+
+struct inference {
+    const struct attention_node *n;
+    int blocks;  /* of queries, of a head */
+    float *room; /* per worker: probabilities (Tq,Tp), then (D,Tp) of work */
+    size_t each; /* floats of it */
+};
+
+static int least(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+/* The part of a head that queries from..from+Tq-1 see. */
+static struct head inference_head(const struct attention_node *n, int b, int from)
+{
+    struct head head = attention_head(n);
+    attention_sample(n, &head, b);
+    head.Tq = least(QUERY_BLOCK, head.Tq - from);
+    head.first += from;
+    if (head.causal)
+        head.keys = least(head.keys, head.first + head.Tq < 0 ? 0 : head.first + head.Tq);
+    head.Tk = head.keys;
+    head.Tp = (head.keys + 15) / 16 * 16;
+    return head;
+}
+
+static void inference_run(void *ctx, int item, int worker)
+{
+    const struct inference *f = ctx;
+    const struct attention_node *n = f->n;
+    int from = item % f->blocks * QUERY_BLOCK, h = item / f->blocks % n->a.heads;
+    int b = item / f->blocks / n->a.heads;
+    struct head whole = attention_head(n), head = inference_head(n, b, from);
+    struct offsets at = attention_offsets(n, &whole, b, h);
+    float *P = f->room + (size_t)worker * f->each;
+    at.q += (size_t)from * (size_t)head.q_stride;
+    kernels()->attention_probs(&head, P, n->q.data + at.q, n->k.data + at.kv,
+                               P + (size_t)head.Tq * (size_t)head.Tp);
+    kernels()->attention_mix(&head, n->y.data + at.q, P, n->v.data + at.kv);
+}
+
+static struct tensor attention_infer(struct tape *tape, const struct attention_node *n)
+{
+    struct head head = attention_head(n);
+    int B = n->q.dim[0], threads = pool_threads(tape->pool), keys = n->key_count ? 0 : head.Tk;
+    for (int b = 0; n->key_count && b < B; b++)
+        keys = keys > n->key_count[b] ? keys : n->key_count[b];
+    struct inference f = {.n = n, .blocks = (head.Tq + QUERY_BLOCK - 1) / QUERY_BLOCK};
+    int heads = B * n->a.heads;
+    f.each = (size_t)(least(head.Tq, QUERY_BLOCK) + head.D) * (size_t)((keys + 15) / 16 * 16);
+    f.room = tape_floats(tape, (size_t)threads * f.each);
+    if (!f.room)
+        return (struct tensor){0};
+    double products = 2.0 * heads * head.Tq * head.D * keys;
+    pool_run(products < SHARED_PRODUCTS ? NULL : tape->pool, heads * f.blocks, inference_run, &f);
+    return n->y;
+}
+
+/* ---- backward ---- */
+
 static void attention_backward_head(const struct attention_node *n, const struct head *head,
                                     struct offsets at, float *work)
 {
@@ -144,8 +212,9 @@ static bool attention_prepare(struct tape *tape, struct attention_node *n)
         n->key_count = tape_copy_ints(tape, n->a.key_count, (size_t)B);
     if (n->a.first)
         n->first = tape_copy_ints(tape, n->a.first, (size_t)B);
-    if (n->a.key_mask && (n->key_mask = tape_alloc(tape, mask_size)) != NULL)
-        memcpy(n->key_mask, n->a.key_mask, mask_size);
+    uint8_t *mask = n->a.key_mask ? tape_alloc(tape, mask_size) : NULL;
+    if (mask)
+        n->key_mask = memcpy(mask, n->a.key_mask, mask_size);
     n->dropped = n->probs = tape_floats(tape, count);
     if (n->a.dropout > 0) {
         n->keep = tape_keep(tape, count, n->a.dropout);
@@ -161,6 +230,11 @@ struct tensor op_attention(struct tape *tape, struct tensor q, struct tensor k, 
         return (struct tensor){0};
     struct attention_node local = {.a = *a, .q = q, .k = k, .v = v};
     local.y = tape_like(tape, q.grad || k.grad || v.grad, q);
+    if (!tensor_is(local.y))
+        return local.y;
+    local.key_count = a->key_count, local.first = a->first, local.key_mask = a->key_mask;
+    if (!tape->recording && a->dropout == 0 && !a->probs_out)
+        return attention_infer(tape, &local);
     struct head head = attention_head(&local);
     float *work = tape_floats(tape, (size_t)head.D * (size_t)head.Tp);
     if (!work || !attention_prepare(tape, &local))

@@ -244,44 +244,55 @@ static void rope_backward(struct tape_node *node, struct tape *tape)
     rope_apply(n->a.grad, n->y.grad, n, n->from, -1, true);
 }
 
-/* Tables of one sample after the other, (T, D/2) each: first[0..tables-1] */
-static bool rope_tables(struct tape *tape, struct sequence_node *n, int T, int half, float theta,
-                        const int *first, int tables)
+struct rope op_rope_tables(struct tape *tape, int T, int D, float theta, const int *first,
+                           int tables)
 {
-    size_t each = (size_t)T * (size_t)half;
+    bool ok = T > 0 && D > 0 && D % 2 == 0 && tables > 0;
+    for (int b = 0; ok && b < tables; b++)
+        ok = first[b] >= 0;
+    if (!tape_expect(tape, ok, "rope", "D even and positions from 0"))
+        return (struct rope){0};
+    size_t half = (size_t)D / 2, each = (size_t)T * half;
     float *cosine = tape_floats(tape, each * (size_t)tables);
     float *sine = tape_floats(tape, each * (size_t)tables);
-    float *frequency = tape_floats(tape, (size_t)half);
+    float *frequency = tape_floats(tape, half);
     if (!cosine || !sine || !frequency)
-        return false;
-    for (int i = 0; i < half; i++)
+        return (struct rope){0};
+    for (size_t i = 0; i < half; i++)
         frequency[i] = 1.0f / powf(theta, (float)i / (float)half);
     for (int b = 0; b < tables; b++)
         kernels()->rope_tables(cosine + (size_t)b * each, sine + (size_t)b * each, frequency, T,
-                               half, first[b]);
-    n->cosine = cosine, n->sine = sine;
-    n->table = tables > 1 ? each : 0;
-    return true;
+                               (int)half, first[b]);
+    return (struct rope){cosine, sine, T, D, tables};
+}
+
+struct tensor op_rope_by(struct tape *tape, struct tensor x, int heads, const struct rope *by)
+{
+    bool ok = tensor_is(x) && x.ndim == 3 && heads > 0 && by->cosine && x.dim[1] == by->T &&
+              x.dim[2] == heads * by->D && (by->tables == 1 || by->tables == x.dim[0]);
+    if (!tape_expect(tape, ok, "rope", "(B,T,H*D) and tables of B or one, T and D"))
+        return (struct tensor){0};
+    size_t each = by->tables > 1 ? (size_t)by->T * (size_t)(by->D / 2) : 0;
+    struct sequence_node how = {.y = tape_like(tape, x.grad != NULL, x), .from = heads};
+    how.cosine = by->cosine, how.sine = by->sine, how.table = each;
+    if (!tensor_is(how.y))
+        return (struct tensor){0};
+    rope_apply(how.y.data, x.data, &how, heads, 1, false);
+    struct sequence_node *n = sequence_record(tape, how.y, x, rope_backward);
+    if (n)
+        n->cosine = how.cosine, n->sine = how.sine, n->table = each, n->from = heads;
+    return how.y;
 }
 
 /* first (tables): of every sample, or one for all */
 static struct tensor rope(struct tape *tape, struct tensor x, int heads, float theta,
                           const int *first, int tables)
 {
-    bool ok = tensor_is(x) && x.ndim == 3 && heads > 0 && x.dim[2] % (2 * heads) == 0;
-    for (int b = 0; ok && b < tables; b++)
-        ok = first[b] >= 0;
-    if (!tape_expect(tape, ok, "rope", "(B,T,H*D) with D even and positions from 0"))
+    if (!tape_expect(tape, tensor_is(x) && x.ndim == 3 && heads > 0 && x.dim[2] % heads == 0,
+                     "rope", "(B,T,H*D)"))
         return (struct tensor){0};
-    struct sequence_node how = {.y = tape_like(tape, x.grad != NULL, x), .from = heads};
-    if (!tensor_is(how.y) ||
-        !rope_tables(tape, &how, x.dim[1], x.dim[2] / heads / 2, theta, first, tables))
-        return (struct tensor){0};
-    rope_apply(how.y.data, x.data, &how, heads, 1, false);
-    struct sequence_node *n = sequence_record(tape, how.y, x, rope_backward);
-    if (n)
-        n->cosine = how.cosine, n->sine = how.sine, n->table = how.table, n->from = heads;
-    return how.y;
+    struct rope by = op_rope_tables(tape, x.dim[1], x.dim[2] / heads, theta, first, tables);
+    return op_rope_by(tape, x, heads, &by);
 }
 
 struct tensor op_rope(struct tape *tape, struct tensor x, int heads, float theta, int first)

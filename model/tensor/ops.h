@@ -49,6 +49,16 @@ struct tensor op_rope(struct tape *tape, struct tensor x, int heads, float theta
 /* The same with first[b] of every sample b. */
 struct tensor op_rope_rows(struct tape *tape, struct tensor x, int heads, float theta,
                            const int *first);
+/* The same in two steps, where many layers turn by the same angles: cosines and sines of T
+ * positions from first[b] on for each of `tables` samples (1: for all), in the tape's arena; then
+ * the turn. */
+struct rope {
+    const float *cosine, *sine; /* (tables,T,D/2) */
+    int T, D, tables;
+};
+struct rope op_rope_tables(struct tape *tape, int T, int D, float theta, const int *first,
+                           int tables);
+struct tensor op_rope_by(struct tape *tape, struct tensor x, int heads, const struct rope *by);
 
 struct attention {
     int heads, kv_heads;     /* kv_heads divides heads */
@@ -74,6 +84,18 @@ struct tensor op_mse(struct tape *tape, struct tensor x, const float *target);
 /* mean over rows (row_weight NULL or 0/1) of T^2 KL(softmax(teacher/T) || softmax(x/T)); R,V */
 struct tensor op_kl(struct tape *tape, struct tensor logits, const float *teacher_logits,
                     float temperature, const float *row_weight);
+/* mean over rows of the entropy of softmax(logits), nats (TENT) */
+struct tensor op_entropy(struct tape *tape, struct tensor logits);
+/* PKD (arXiv 2207.02039): mean of (u - v)^2 / 2, u and v being x and the target with each channel
+ * standardised over all rows (sample deviation + 1e-6): 1 - Pearson's r. x (...,C), rows > 1 */
+struct tensor op_pearson(struct tape *tape, struct tensor x, const float *target);
+/* CWD (arXiv 2011.13256): T^2/(B C) sum over images and channels of KL(target || x), softmax over
+ * the positions. x (B,Q,C) */
+struct tensor op_channel_kl(struct tape *tape, struct tensor x, const float *target,
+                            float temperature);
+/* sum over j = 1..3 of mean |high band j of the db6 wavelet transform of x - target along the
+ * positions| (CD-CCA's frequency term; zero beyond the ends). x (B,Q,C), Q <= 500 */
+struct tensor op_wavelet(struct tape *tape, struct tensor x, const float *target);
 /* sum of factor[i] * losses[i] */
 struct tensor op_weighted_sum(struct tape *tape, const struct tensor *losses, const float *factors,
                               int n);

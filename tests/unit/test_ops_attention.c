@@ -1,5 +1,6 @@
 /* Attention: masks, grouped heads, odd sizes, dropout, decoding with a cache. */
 // links: tensor
+#include "model/tensor/parallel.h"
 #include "op_case.h"
 
 struct shape {
@@ -286,6 +287,66 @@ static void test_dropout_gradients(void **state)
     case_deinit(&cs, &c);
 }
 
+/* ---- without a way back ---- */
+
+enum { LONG = 300, WIDE = 4 * 24 };
+
+static void values_fill(float *x, size_t n, uint64_t seed)
+{
+    struct rng rng;
+    rng_init(&rng, seed, 0);
+    for (size_t i = 0; i < n; i++)
+        x[i] = rng_normal(&rng);
+}
+
+/* What is not recorded skips keys that nobody sees and shares the heads among threads. */
+static void inference_check(const struct shape *s, struct pool *pool)
+{
+    static float q[2 * LONG * WIDE], k[2 * LONG * WIDE], v[2 * LONG * WIDE];
+    struct attention a = attention_of(s);
+    struct arena arena[2];
+    struct tape tape[2] = {{.pool = pool}, {.pool = pool}};
+    struct tensor y[2];
+    values_fill(q, sizeof q / sizeof *q, 1);
+    values_fill(k, sizeof k / sizeof *k, 2);
+    values_fill(v, sizeof v / sizeof *v, 3);
+    for (int i = 0; i < 2; i++) {
+        assert_true(arena_init(&arena[i], 64 << 20));
+        tape_begin(&tape[i], &arena[i], i == 1, NULL);
+        int query[] = {s->B, s->Tq, s->H * s->D}, key[] = {s->B, s->Tk, s->KV * s->D};
+        y[i] = op_attention(&tape[i], tensor_view(q, 3, query), tensor_view(k, 3, key),
+                            tensor_view(v, 3, key), &a);
+        assert_int_equal(tape[i].status, STATUS_OK);
+    }
+    for (size_t i = 0; i < tensor_count(y[0]); i++)
+        assert_float_equal(y[0].data[i], y[1].data[i], 1e-6F);
+    arena_deinit(&arena[0]);
+    arena_deinit(&arena[1]);
+}
+
+static void test_inference_equals_recorded(void **state)
+{
+    static const int counts[] = {17, 290}, firsts[] = {3, 150};
+    static uint8_t mask[2 * LONG];
+    static const int queries[] = {1, 2, 3, 128, 130, LONG};
+    struct pool *pool = NULL;
+    (void)state;
+    assert_int_equal(pool_create(3, &pool, NULL), STATUS_OK);
+    for (int i = 0; i < 2 * LONG; i++)
+        mask[i] = i % 3 != 0;
+    for (size_t i = 0; i < sizeof queries / sizeof *queries; i++) {
+        struct shape s = {2, queries[i], LONG, 4, 2, 24, true, NULL, NULL, NULL};
+        inference_check(&s, pool);
+        s.causal = false, s.key_count = counts;
+        inference_check(&s, NULL);
+        s.key_mask = mask;
+        inference_check(&s, pool);
+        s.causal = true, s.first = s.Tq <= 150 ? firsts : NULL;
+        inference_check(&s, pool);
+    }
+    pool_destroy(pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -298,6 +359,7 @@ int main(void)
         cmocka_unit_test(test_decoding_equals_the_whole),
         cmocka_unit_test(test_dropout_is_seeded_and_unbiased),
         cmocka_unit_test(test_dropout_gradients),
+        cmocka_unit_test(test_inference_equals_recorded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
