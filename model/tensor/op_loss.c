@@ -2,14 +2,15 @@
 #include "model/tensor/kernels.h"
 #include "model/tensor/ops.h"
 #include "model/tensor/tape.h"
+#include <math.h>
 #include <string.h>
 
 struct loss_node {
     struct tape_node node;
     struct tensor x, y;
-    const int32_t *labels;         /* (R) cross-entropy */
-    const float *target;           /* as x: mse; teacher logits: kl */
-    const float *weight;           /* (R) what a row counts, already divided by the total */
+    const int32_t *labels; /* (R) cross-entropy */
+    const float *target;   /* as x: mse; teacher logits: kl */
+    const float *weight;   /* (R) what a row counts, already divided by the total; entropy: H */
     const float *lse, *lse_target; /* (R) log-sum-exp of the rows */
     float factor;                  /* kl: 1 / temperature */
 };
@@ -192,6 +193,45 @@ struct tensor op_kl(struct tape *tape, struct tensor logits, const float *teache
         n->x = logits, n->y = y, n->target = teacher_logits, n->weight = weight;
         n->lse = lse, n->lse_target = lse_target, n->factor = factor;
     }
+    return y;
+}
+
+/* ---- entropy ---- */
+
+/* dx += dloss / R * p * (log p's mean - log p) = -dloss / R * p * (x - lse + H) */
+static void entropy_backward(struct tape_node *node, struct tape *tape)
+{
+    const struct loss_node *n = (const struct loss_node *)node;
+    int R = tensor_rows(n->x), V = tensor_cols(n->x);
+    (void)tape;
+    for (int r = 0; r < R; r++)
+        for (int v = 0; v < V; v++) {
+            size_t at = (size_t)r * (size_t)V + (size_t)v;
+            float log_p = n->x.data[at] - n->lse[r];
+            n->x.grad[at] -= n->y.grad[0] / (float)R * expf(log_p) * (log_p + n->weight[r]);
+        }
+}
+
+struct tensor op_entropy(struct tape *tape, struct tensor logits)
+{
+    if (!tape_expect(tape, tensor_is(logits), "entropy", "logits"))
+        return (struct tensor){0};
+    int R = tensor_rows(logits), V = tensor_cols(logits);
+    float *lse = tape_floats(tape, 2 * (size_t)R);
+    double sum = 0;
+    if (!lse)
+        return (struct tensor){0};
+    float *entropy = lse + R;
+    for (int r = 0; r < R; r++) {
+        const float *row = logits.data + (size_t)r * (size_t)V;
+        lse[r] = kernels()->log_sum_exp(row, 1, V);
+        entropy[r] = entropy_row(row, V);
+        sum += (double)entropy[r];
+    }
+    struct tensor y = loss_tensor(tape, logits, sum / R);
+    struct loss_node *n = tape_record(tape, y, sizeof *n, entropy_backward);
+    if (n)
+        n->x = logits, n->y = y, n->lse = lse, n->weight = entropy;
     return y;
 }
 
