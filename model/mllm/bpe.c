@@ -1,7 +1,8 @@
-/* Words, characters and merges of byte-level BPE; see bpe.h. */
+/* Words, characters and merges of BPE; see bpe.h. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "model/mllm/bpe.h"
 
+#include "api/base/utf8.h"
 #include <pcre2.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,20 +13,24 @@ struct bpe_words {
     pcre2_code *pattern;
 };
 
-enum status bpe_words_create(struct bpe_words **out, struct err *err)
+const char BPE_GPT2_WORDS[] = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|"
+                              "\\s+(?!\\S)|\\s+";
+
+enum status bpe_words_create(const char *pattern, struct bpe_words **out, struct err *err)
 {
-    static const char gpt2[] = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|"
-                               "\\s+(?!\\S)|\\s+";
     int code = 0;
     size_t at = 0;
     struct bpe_words *words = calloc(1, sizeof *words);
-    if (words)
-        words->pattern = pcre2_compile((PCRE2_SPTR)gpt2, sizeof gpt2 - 1, PCRE2_UTF | PCRE2_UCP,
-                                       &code, &at, NULL);
-    if (!words || !words->pattern) {
+    if (!words)
+        return err_set(err, STATUS_NO_MEMORY, "no memory for the pre-tokenizer");
+    words->pattern = pcre2_compile((PCRE2_SPTR)pattern, strlen(pattern), PCRE2_UTF | PCRE2_UCP,
+                                   &code, &at, NULL);
+    if (!words->pattern) {
+        PCRE2_UCHAR says[128] = "";
+        pcre2_get_error_message(code, says, sizeof says);
         free(words);
-        return err_set(err, STATUS_NO_MEMORY, "no memory for the pre-tokenizer (PCRE2 error %d)",
-                       code);
+        return err_set(err, STATUS_MALFORMED, "pre_tokenizer: the pattern \"%.100s\", byte %zu: %s",
+                       pattern, at, (const char *)says);
     }
     pcre2_jit_compile(words->pattern, PCRE2_JIT_COMPLETE); /* optional: it works without */
     *out = words;
@@ -40,25 +45,43 @@ void bpe_words_destroy(struct bpe_words *words)
     free(words);
 }
 
+/* The next match at or behind `at`; the text's end when there is none. */
+static enum status match_next(const struct bpe_words *words, pcre2_match_data *match,
+                              const char *text, size_t len, size_t at, size_t *from, size_t *to,
+                              struct err *err)
+{
+    int rc = pcre2_match(words->pattern, (PCRE2_SPTR)text, len, at,
+                         PCRE2_NOTEMPTY | PCRE2_NO_UTF_CHECK, match, NULL);
+    *from = *to = len;
+    if (rc == PCRE2_ERROR_NOMATCH)
+        return STATUS_OK;
+    if (rc <= 0)
+        return err_set(err, STATUS_TOO_LARGE,
+                       "the pre-tokenizer's pattern takes too long on this text (PCRE2 error %d)",
+                       rc);
+    *from = pcre2_get_ovector_pointer(match)[0];
+    *to = pcre2_get_ovector_pointer(match)[1];
+    if (*from < at || *to <= *from || *to > len) /* \K can move a match's start */
+        return err_set(err, STATUS_UNSUPPORTED, "the pre-tokenizer's pattern matches backwards");
+    return STATUS_OK;
+}
+
 enum status bpe_words_each(const struct bpe_words *words, const char *text, size_t len,
                            enum status (*fn)(void *ctx, const char *word, size_t len), void *ctx,
                            struct err *err)
 {
-    pcre2_match_data *match = pcre2_match_data_create(1, NULL);
     enum status status = STATUS_OK;
-    uint32_t check = 0; /* the first match checks that all of the text is UTF-8 */
+    if (!utf8_valid(text, len))
+        return err_set(err, STATUS_MALFORMED, "the text is not UTF-8");
+    pcre2_match_data *match = pcre2_match_data_create(1, NULL);
     if (!match)
         return err_set(err, STATUS_NO_MEMORY, "no memory to cut a text into words");
-    for (size_t at = 0; at < len && status == STATUS_OK;) {
-        int rc = pcre2_match(words->pattern, (PCRE2_SPTR)text, len, at, PCRE2_ANCHORED | check,
-                             match, NULL);
-        size_t end = rc > 0 ? pcre2_get_ovector_pointer(match)[1] : at;
-        if (end <= at)
-            status = err_set(err, STATUS_MALFORMED, "the text is not UTF-8");
-        else
-            status = fn(ctx, text + at, end - at);
-        check = PCRE2_NO_UTF_CHECK;
-        at = end;
+    for (size_t at = 0, from = 0, to = 0; at < len && status == STATUS_OK; at = to) {
+        status = match_next(words, match, text, len, at, &from, &to, err);
+        if (status == STATUS_OK && from > at)
+            status = fn(ctx, text + at, from - at);
+        if (status == STATUS_OK && to > from)
+            status = fn(ctx, text + from, to - from);
     }
     pcre2_match_data_free(match);
     return status;

@@ -1,6 +1,6 @@
-/* Byte-level byte-pair encoding, the parts that encoding and training share: the GPT-2
- * pre-tokenizer, the byte <-> printable character map of tokenizer.json, and merging. Internal to
- * model/mllm.
+/* Byte-pair encoding, the parts that its kinds and training share: cutting a text into words by a
+ * regular expression (GPT-2's, or a file's own), the byte <-> printable character map of
+ * tokenizer.json, and merging. Internal to model/mllm.
  *
  * Reference: GPT-2's encoder.py (Radford et al. 2019); Sennrich et al., arXiv 1508.07909. */
 #ifndef CDCCA_BPE_H
@@ -14,11 +14,16 @@
 
 /* ---- words: what merges never cross ---- */
 
+/* GPT-2's words */
+extern const char BPE_GPT2_WORDS[];
+
 struct bpe_words;
-enum status bpe_words_create(struct bpe_words **out, struct err *err);
+/* From a regular expression (PCRE2, Unicode classes); STATUS_MALFORMED when it is none. */
+enum status bpe_words_create(const char *pattern, struct bpe_words **out, struct err *err);
 void bpe_words_destroy(struct bpe_words *words);
-/* Calls fn for each word of a UTF-8 text, in order; the words cover the text. Stops at fn's first
- * failure. STATUS_MALFORMED when the text is not UTF-8. Thread-safe. */
+/* Calls fn for each match in a UTF-8 text and for each stretch between two matches, in order: the
+ * words cover the text. Stops at fn's first failure. STATUS_MALFORMED when the text is not UTF-8,
+ * STATUS_TOO_LARGE when the expression takes more steps than PCRE2 allows. Thread-safe. */
 enum status bpe_words_each(const struct bpe_words *words, const char *text, size_t len,
                            enum status (*fn)(void *ctx, const char *word, size_t len), void *ctx,
                            struct err *err);

@@ -125,7 +125,7 @@ static enum status count_words(struct trainer *t, const char *const *texts, size
                                struct err *err)
 {
     struct bpe_words *words = NULL;
-    TRY(bpe_words_create(&words, err));
+    TRY(bpe_words_create(BPE_GPT2_WORDS, &words, err));
     enum status status = STATUS_OK;
     for (size_t i = 0; i < count && status == STATUS_OK; i++)
         status = bpe_words_each(words, texts[i], strlen(texts[i]), count_word, t, err);

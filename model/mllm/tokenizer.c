@@ -1,266 +1,176 @@
-/* Text <-> ids from a Hugging Face tokenizer.json: model BPE with a ByteLevel pre-tokenizer
- * (GPT-2's words). Tokens are kept as raw bytes, so decoding is concatenation. Everything else that
- * a tokenizer.json can ask for (normalizers, other models, unknown tokens) is refused by name. */
-#include "model/mllm/tokenizer.h"
+/* The one tokenizer behind the three kinds of files: finding and loading them, and encoding:
+ *
+ *   text --added tokens--> stretches --normalizer--> text --splits--> words --model--> ids
+ *
+ * Decoding is tokenizer_decode.c's. */
+#include "model/mllm/tokenizer_parts.h"
 
-#include "api/wire/json.h"
-#include "model/mllm/bpe.h"
+#include "api/base/utf8.h"
 #include <stdlib.h>
 #include <string.h>
 
-enum { TOKENIZER_BYTES = 64 << 20, TOKENS_MAX = 1 << 20, TOKEN_LENGTH = 1024 };
+enum { TOKENIZER_BYTES = 64 << 20 };
 
-struct token {
-    size_t at; /* into bytes; the token's raw bytes */
-    uint32_t len;
-    bool present, special;
+/* ---- parts that the readers share ---- */
+
+void template_put(struct template *t, int32_t id, int32_t type)
+{
+    if (t->count == TEMPLATE_ITEMS)
+        return;
+    t->item[t->count].id = id;
+    t->item[t->count++].type = type;
+}
+
+static void template_text(struct template *t, int32_t before, int32_t text, int32_t after,
+                          int32_t type)
+{
+    if (before >= 0)
+        template_put(t, before, type);
+    template_put(t, text, type);
+    if (after >= 0)
+        template_put(t, after, type);
+}
+
+void template_llama(struct tokenizer *t, int32_t before, int32_t after)
+{
+    t->single.count = t->pair.count = 0;
+    template_text(&t->single, before, TEMPLATE_FIRST, after, 0);
+    template_text(&t->pair, before, TEMPLATE_FIRST, after, 0);
+    template_text(&t->pair, before, TEMPLATE_SECOND, after, 1);
+    t->wraps = true;
+}
+
+void template_bert(struct tokenizer *t, int32_t cls, int32_t sep)
+{
+    t->single.count = t->pair.count = 0;
+    template_text(&t->single, cls, TEMPLATE_FIRST, sep, 0);
+    template_text(&t->pair, cls, TEMPLATE_FIRST, sep, 0);
+    template_text(&t->pair, -1, TEMPLATE_SECOND, sep, 1);
+    t->wraps = true;
+}
+
+enum status tokenizer_settle_roles(struct tokenizer *t, struct tokenizer_settings *settings,
+                                   const char *const names[ROLES], struct err *err)
+{
+    for (int role = 0; role < ROLES; role++)
+        if (names[role] && vocab_find(&t->vocab, names[role], strlen(names[role])) >= 0)
+            TRY(tokenizer_settings_role(settings, (enum tokenizer_role)role, names[role], err));
+    for (int i = 0; i < settings->added.count; i++)
+        TRY(added_tokens_put(&t->added, &settings->added.list[i], err));
+    return added_tokens_enter(&t->added, &t->vocab, err);
+}
+
+int32_t tokenizer_role_id(const struct tokenizer *t, const struct tokenizer_settings *settings,
+                          enum tokenizer_role role)
+{
+    const char *name = settings->role[role];
+    return name[0] ? vocab_find(&t->vocab, name, strlen(name)) : -1;
+}
+
+enum status tokenizer_add_split(struct tokenizer *t, const char *pattern, struct err *err)
+{
+    if (t->splits == TOKENIZER_SPLITS)
+        return err_set(err, STATUS_UNSUPPORTED, "pre_tokenizer: more than %d patterns",
+                       TOKENIZER_SPLITS);
+    TRY(bpe_words_create(pattern, &t->split[t->splits], err));
+    t->splits++;
+    return STATUS_OK;
+}
+
+/* ---- loading ---- */
+
+static const struct source {
+    const char *name;
+    enum status (*read)(struct tokenizer *t, const void *data, size_t len,
+                        struct tokenizer_settings *settings, struct err *err);
+} SOURCES[] = {
+    {"tokenizer.json", tokenizer_read_json},
+    {"tokenizer.model", tokenizer_read_model},
+    {"vocab.txt", tokenizer_read_vocab},
 };
+enum { SOURCE_COUNT = sizeof SOURCES / sizeof *SOURCES };
 
-struct tokenizer {
-    struct token *tokens;
-    int vocab;
-    struct buf bytes;
-    int32_t byte_id[256]; /* id of each single byte, or -1 */
-    int32_t *index;       /* raw bytes -> id: open addressing, -1 free */
-    size_t index_mask;
-    struct bpe_merges merges;
-    struct bpe_words *words;
-    int references; /* atomic */
-};
-
-/* ---- tokens by their bytes ---- */
-
-static size_t hash_of(const void *data, size_t len)
+static int find_source(const char *dir, char *path, size_t size)
 {
-    const unsigned char *p = data;
-    uint64_t h = 0xCBF29CE484222325U;
-    for (size_t i = 0; i < len; i++)
-        h = (h ^ p[i]) * 0x100000001B3U;
-    return (size_t)(h ^ h >> 32);
+    for (int i = 0; i < SOURCE_COUNT; i++)
+        if (io_join(path, size, dir, SOURCES[i].name, NULL) == STATUS_OK && io_exists(path))
+            return i;
+    return -1;
 }
 
-static int32_t *index_slot(const struct tokenizer *t, const void *data, size_t len)
+bool tokenizer_find(const char *dir, char *path, size_t size)
 {
-    size_t i = hash_of(data, len) & t->index_mask;
-    for (; t->index[i] >= 0; i = (i + 1) & t->index_mask) {
-        const struct token *token = &t->tokens[t->index[i]];
-        if (token->len == len && memcmp(t->bytes.data + token->at, data, len) == 0)
-            break;
-    }
-    return &t->index[i];
+    return find_source(dir, path, size) >= 0;
 }
 
-static bool tables_alloc(struct tokenizer *t, int vocab)
+/* LlamaTokenizer says by flags what goes around a text, whatever tokenizer.json has. */
+static enum status apply_llama(struct tokenizer *t, const struct tokenizer_settings *settings,
+                               bool is_model, struct err *err)
 {
-    size_t slots = 1024;
-    while (slots < 2 * (size_t)vocab)
-        slots *= 2;
-    t->vocab = vocab;
-    t->index_mask = slots - 1;
-    t->tokens = calloc((size_t)vocab, sizeof *t->tokens);
-    t->index = malloc(slots * sizeof *t->index);
-    if (t->index)
-        memset(t->index, 0xFF, slots * sizeof *t->index);
-    return t->tokens && t->index;
-}
-
-/* Records the bytes appended to t->bytes since `at` as token id. */
-static enum status token_add(struct tokenizer *t, int64_t id, size_t at, const char *name,
-                             struct err *err)
-{
-    struct token *token = &t->tokens[id];
-    size_t len = t->bytes.len - at;
-    int32_t *slot = index_slot(t, t->bytes.data + at, len);
-    if (token->present || *slot >= 0)
-        return err_set(err, STATUS_CONFLICT, "vocab: token \"%s\" or id %lld is there twice", name,
-                       (long long)id);
-    *token = (struct token){.at = at, .len = (uint32_t)len, .present = true};
-    *slot = (int32_t)id;
-    if (len == 1)
-        t->byte_id[t->bytes.data[at]] = (int32_t)id;
-    return STATUS_OK;
-}
-
-/* ---- reading tokenizer.json ---- */
-
-static enum status check_type(const json *root, const char *key, const char *want, struct err *err)
-{
-    const json *part = NULL;
-    const char *type = "";
-    TRY(json_get_object(root, key, &part, err));
-    TRY(json_get_string(part, "type", 64, &type, err));
-    if (strcmp(type, want) != 0)
-        return err_set(err, STATUS_UNSUPPORTED, "%s.type is \"%s\"; only \"%s\" is supported", key,
-                       type, want);
-    return STATUS_OK;
-}
-
-static enum status check_kind(const json *root, struct err *err)
-{
-    const json *part = NULL;
-    bool prefix = false, regex = true;
-    TRY(json_opt_object(root, "normalizer", &part, err));
-    if (part)
-        return err_set(err, STATUS_UNSUPPORTED, "normalizer is not supported; only null is");
-    TRY(check_type(root, "model", "BPE", err));
-    TRY(check_type(root, "pre_tokenizer", "ByteLevel", err));
-    TRY(json_get_object(root, "pre_tokenizer", &part, err));
-    TRY(json_opt_bool(part, "add_prefix_space", &prefix, err));
-    TRY(json_opt_bool(part, "use_regex", &regex, err));
-    if (prefix || !regex)
-        return err_set(err, STATUS_UNSUPPORTED,
-                       "pre_tokenizer: only add_prefix_space false with use_regex is supported");
-    return STATUS_OK;
-}
-
-static enum status count_ids(const json *vocab, const json *added, int *count, struct err *err)
-{
-    const json *value = NULL;
-    void *cursor = NULL;
-    int64_t id = 0, max = -1;
-    for (const char *key; (key = json_next(vocab, &cursor, &value)) != NULL;) {
-        TRY(json_get_int(vocab, key, 0, TOKENS_MAX - 1, &id, err));
-        max = id > max ? id : max;
-    }
-    for (size_t i = 0; i < json_length(added); i++) {
-        TRY(json_get_int(json_at(added, i), "id", 0, TOKENS_MAX - 1, &id, err));
-        max = id > max ? id : max;
-    }
-    *count = (int)max + 1;
-    return max >= 0 ? STATUS_OK : err_set(err, STATUS_MALFORMED, "vocab is empty");
-}
-
-/* Added tokens are written as they are, not in the byte characters. */
-static enum status read_added(struct tokenizer *t, const json *added, struct err *err)
-{
-    for (size_t i = 0; i < json_length(added); i++) {
-        const json *one = json_at(added, i);
-        const char *content = "";
-        int64_t id = 0;
-        bool special = false;
-        TRY(json_get_string(one, "content", TOKEN_LENGTH, &content, err));
-        TRY(json_get_int(one, "id", 0, t->vocab - 1, &id, err));
-        TRY(json_opt_bool(one, "special", &special, err));
-        size_t at = t->bytes.len;
-        TRY(buf_append(&t->bytes, content, strlen(content)));
-        TRY(token_add(t, id, at, content, err));
-        t->tokens[id].special = special;
-    }
-    return STATUS_OK;
-}
-
-static enum status read_vocab(struct tokenizer *t, const json *vocab, struct err *err)
-{
-    const json *value = NULL;
-    void *cursor = NULL;
-    int64_t id = 0;
-    for (const char *key; (key = json_next(vocab, &cursor, &value)) != NULL;) {
-        size_t at = t->bytes.len, len = strlen(key);
-        TRY(json_get_int(vocab, key, 0, t->vocab - 1, &id, err));
-        if (t->tokens[id].present) /* an added token, listed here as well */
-            continue;
-        if (len == 0 || len > TOKEN_LENGTH || bpe_parse_bytes(key, len, &t->bytes) != STATUS_OK)
-            return err_set(err, STATUS_MALFORMED, "vocab: \"%s\" is not in byte-level characters",
-                           key);
-        TRY(token_add(t, id, at, key, err));
-    }
-    for (int b = 0; b < 256; b++)
-        if (t->byte_id[b] < 0)
-            return err_set(err, STATUS_UNSUPPORTED,
-                           "vocab has no token for byte 0x%02x; all 256 must be there",
-                           (unsigned)b);
-    return STATUS_OK;
-}
-
-/* "left right", or ["left", "right"] as newer files write it. */
-static enum status split_merge(const json *merges, size_t i, const char **left, size_t *left_len,
-                               const char **right, struct err *err)
-{
-    const json *pair = json_at(merges, i);
-    if (json_length(pair) == 2) {
-        TRY(json_string_at(pair, 0, TOKEN_LENGTH, left, err));
-        *left_len = strlen(*left);
-        return json_string_at(pair, 1, TOKEN_LENGTH, right, err);
-    }
-    TRY(json_string_at(merges, i, 2 * TOKEN_LENGTH, left, err));
-    const char *space = strchr(*left, ' ');
-    if (!space)
-        return err_set(err, STATUS_MALFORMED, "merges[%zu] is not two tokens", i);
-    *left_len = (size_t)(space - *left);
-    *right = space + 1;
-    return STATUS_OK;
-}
-
-static enum status read_merge(struct tokenizer *t, const json *merges, size_t i, struct err *err)
-{
-    const char *left = "", *right = "";
-    size_t left_len = 0, at = t->bytes.len;
-    TRY(split_merge(merges, i, &left, &left_len, &right, err));
-    enum status status = bpe_parse_bytes(left, left_len, &t->bytes);
-    size_t middle = t->bytes.len;
-    if (status == STATUS_OK)
-        status = bpe_parse_bytes(right, strlen(right), &t->bytes);
-    const unsigned char *bytes = t->bytes.data;
-    size_t end = t->bytes.len;
-    int32_t l = *index_slot(t, bytes + at, middle - at);
-    int32_t r = *index_slot(t, bytes + middle, end - middle);
-    int32_t merged = *index_slot(t, bytes + at, end - at);
-    t->bytes.len = at;
-    if (status != STATUS_OK || l < 0 || r < 0 || merged < 0 ||
-        !bpe_merges_add(&t->merges, l, r, merged, (int32_t)i))
+    int32_t bos = tokenizer_role_id(t, settings, ROLE_BOS);
+    int32_t eos = tokenizer_role_id(t, settings, ROLE_EOS);
+    if (!is_model && !tokenizer_settings_is_llama(settings))
+        return STATUS_OK;
+    if ((settings->add_eos && eos < 0) ||
+        (settings->add_bos && bos < 0 && tokenizer_settings_is_llama(settings)))
         return err_set(err, STATUS_MALFORMED,
-                       "merges[%zu] is no pair of tokens that make a token, each pair once", i);
+                       "tokenizer_config.json wants %s around a text, and no such token is there",
+                       settings->add_eos && eos < 0 ? "eos_token" : "bos_token");
+    template_llama(t, settings->add_bos ? bos : -1, settings->add_eos ? eos : -1);
     return STATUS_OK;
 }
 
-static enum status read_root(struct tokenizer *t, const json *root, struct err *err)
+/* A text that is normalised into lower case would hide an added token that is to be found there. */
+static enum status check_added(const struct tokenizer *t, struct err *err)
 {
-    const json *model = NULL, *vocab = NULL, *merges = NULL, *added = NULL;
-    int count = 0;
-    TRY(check_kind(root, err));
-    TRY(json_get_object(root, "model", &model, err));
-    TRY(json_get_object(model, "vocab", &vocab, err));
-    TRY(json_get_array(model, "merges", TOKENS_MAX, &merges, err));
-    if (json_has(root, "added_tokens"))
-        TRY(json_get_array(root, "added_tokens", 4096, &added, err));
-    TRY(count_ids(vocab, added, &count, err));
-    if (!tables_alloc(t, count) || !bpe_merges_init(&t->merges, json_length(merges)))
-        return err_set(err, STATUS_NO_MEMORY, "no memory for %d tokens", count);
-    TRY(buf_reserve(&t->bytes, 1));
-    TRY(read_added(t, added, err));
-    TRY(read_vocab(t, vocab, err));
-    for (size_t i = 0; i < json_length(merges); i++)
-        TRY(read_merge(t, merges, i, err));
-    return bpe_words_create(&t->words, err);
+    bool changes = false;
+    for (int i = 0; i < t->normalizer.count; i++)
+        changes = changes || t->normalizer.step[i].kind == NORMALIZER_LOWER;
+    for (int i = 0; i < t->added.count && changes; i++)
+        if (!t->added.list[i].special && t->added.list[i].normalized)
+            return err_set(err, STATUS_UNSUPPORTED,
+                           "added token \"%s\": not special, normalized, and the normalizer makes "
+                           "lower case; not supported",
+                           t->added.list[i].content);
+    return STATUS_OK;
 }
 
-static struct tokenizer *tokenizer_new(void)
+static enum status load_source(struct io *io, const char *dir, const struct source *source,
+                               const char *path, struct tokenizer *t, struct err *err)
 {
-    struct tokenizer *t = calloc(1, sizeof *t);
-    if (!t)
-        return NULL;
-    t->references = 1;
-    t->bytes.max = TOKENIZER_BYTES;
-    memset(t->byte_id, 0xFF, sizeof t->byte_id);
-    return t;
+    struct buf file = {.max = TOKENIZER_BYTES};
+    struct tokenizer_settings settings;
+    enum status status = tokenizer_settings_load(io, dir, &settings, err);
+    if (status == STATUS_OK)
+        status = io_read_file(io, path, &file, err);
+    if (status == STATUS_OK) {
+        status = source->read(t, file.data, file.len, &settings, err);
+        if (status == STATUS_OK)
+            status = apply_llama(t, &settings, source->read == tokenizer_read_model, err);
+        if (status == STATUS_OK)
+            status = added_tokens_index(&t->added, err);
+        if (status == STATUS_OK)
+            status = check_added(t, err);
+        if (status != STATUS_OK)
+            err_prefix(err, "%s", path);
+    }
+    tokenizer_settings_free(&settings);
+    buf_free(&file);
+    return status;
 }
 
 enum status tokenizer_load(struct io *io, const char *dir, struct tokenizer **out, struct err *err)
 {
     char path[4096];
-    struct buf file = {.max = TOKENIZER_BYTES};
-    json *root = NULL;
-    TRY(io_join(path, sizeof path, dir, "tokenizer.json", err));
-    struct tokenizer *t = tokenizer_new();
+    int source = find_source(dir, path, sizeof path);
+    if (source < 0)
+        return err_set(err, STATUS_NOT_FOUND,
+                       "%s has no tokenizer: no tokenizer.json, tokenizer.model or vocab.txt", dir);
+    struct tokenizer *t = calloc(1, sizeof *t);
     if (!t)
         return err_set(err, STATUS_NO_MEMORY, "no memory for %s", path);
-    enum status status = io_read_file(io, path, &file, err);
-    if (status == STATUS_OK &&
-        ((status = json_parse(file.data, file.len, &root, err)) != STATUS_OK ||
-         (status = read_root(t, root, err)) != STATUS_OK))
-        err_prefix(err, "%s", path);
-    json_free(root);
-    buf_free(&file);
+    t->references = 1;
+    enum status status = load_source(io, dir, &SOURCES[source], path, t, err);
     if (status != STATUS_OK) {
         tokenizer_destroy(t);
         return status;
@@ -280,73 +190,208 @@ void tokenizer_destroy(struct tokenizer *tokenizer)
 {
     if (!tokenizer || __atomic_sub_fetch(&tokenizer->references, 1, __ATOMIC_ACQ_REL) > 0)
         return;
-    bpe_words_destroy(tokenizer->words);
+    for (int i = 0; i < tokenizer->splits; i++)
+        bpe_words_destroy(tokenizer->split[i]);
     bpe_merges_free(&tokenizer->merges);
-    buf_free(&tokenizer->bytes);
-    free(tokenizer->tokens);
-    free(tokenizer->index);
+    char_bpe_free(&tokenizer->char_bpe);
+    unigram_free(&tokenizer->unigram);
+    wordpiece_free(&tokenizer->wordpiece);
+    normalizer_free(&tokenizer->normalizer);
+    added_tokens_free(&tokenizer->added);
+    vocab_free(&tokenizer->vocab);
     free(tokenizer);
 }
 
+/* ---- asking ---- */
+
 int tokenizer_vocab(const struct tokenizer *tokenizer)
 {
-    return tokenizer->vocab;
+    return tokenizer->vocab.count;
 }
 
 int tokenizer_id(const struct tokenizer *tokenizer, const char *token)
 {
-    return *index_slot(tokenizer, token, strlen(token));
+    return vocab_find(&tokenizer->vocab, token, strlen(token));
 }
 
-/* ---- encoding and decoding ---- */
+const char *tokenizer_token(const struct tokenizer *tokenizer, int32_t id, size_t *len)
+{
+    const struct token *token = vocab_get(&tokenizer->vocab, id);
+    if (!token)
+        return NULL;
+    *len = token->len;
+    return vocab_text(&tokenizer->vocab, token);
+}
+
+bool tokenizer_wraps(const struct tokenizer *tokenizer)
+{
+    return tokenizer->wraps;
+}
+
+bool tokenizer_adds_blank(const struct tokenizer *tokenizer)
+{
+    return normalizer_prefixes(&tokenizer->normalizer);
+}
+
+/* ---- encoding ---- */
 
 struct encoder {
     const struct tokenizer *t;
-    int32_t *ids;
-    size_t max, count;
+    struct ids out;
+    struct buf normal;  /* the stretch at hand, normalised */
     struct buf scratch; /* ids of one word */
     struct err *err;
 };
 
-static enum status encode_word(void *ctx, const char *word, size_t len)
+static enum status encode_bytes(struct encoder *e, const char *word, size_t len)
 {
-    struct encoder *e = ctx;
+    const struct tokenizer *t = e->t;
     size_t count = 0;
+    int32_t whole = t->ignore_merges ? vocab_find(&t->vocab, word, len) : -1;
+    if (whole >= 0)
+        return ids_put(&e->out, whole);
     buf_clear(&e->scratch);
     TRY(buf_reserve(&e->scratch, len * sizeof(int32_t)));
     int32_t *ids = (int32_t *)(void *)e->scratch.data;
     for (size_t i = 0; i < len; i++)
-        ids[i] = e->t->byte_id[(unsigned char)word[i]];
-    TRY(bpe_merge_word(&e->t->merges, ids, len, &count));
-    if (count > e->max - e->count)
-        return err_set(e->err, STATUS_TOO_LARGE, "the text has more than %zu tokens", e->max);
-    memcpy(e->ids + e->count, ids, count * sizeof *ids);
-    e->count += count;
+        ids[i] = t->byte_symbol[(unsigned char)word[i]];
+    TRY(bpe_merge_word(&t->merges, ids, len, &count));
+    if (count > e->out.max - e->out.count)
+        return STATUS_TOO_LARGE;
+    memcpy(e->out.at + e->out.count, ids, count * sizeof *ids);
+    e->out.count += count;
     return STATUS_OK;
+}
+
+static enum status encode_word(void *ctx, const char *word, size_t len)
+{
+    struct encoder *e = ctx;
+    switch (e->t->model) {
+    case MODEL_BYTE_BPE:
+        return encode_bytes(e, word, len);
+    case MODEL_CHAR_BPE:
+        return char_bpe_encode(&e->t->char_bpe, word, len, &e->out);
+    case MODEL_UNIGRAM:
+        return unigram_encode(&e->t->unigram, word, len, &e->out);
+    case MODEL_WORDPIECE:
+        return wordpiece_encode(&e->t->wordpiece, word, len, &e->out);
+    }
+    return STATUS_UNSUPPORTED;
+}
+
+struct splitter {
+    struct encoder *e;
+    int level; /* the next expression */
+};
+
+static enum status split_word(void *ctx, const char *word, size_t len)
+{
+    struct splitter *s = ctx, next = {s->e, s->level + 1};
+    const struct tokenizer *t = s->e->t;
+    if (s->level == t->splits)
+        return encode_word(s->e, word, len);
+    return bpe_words_each(t->split[s->level], word, len, split_word, &next, s->e->err);
+}
+
+/* Text between added tokens. first: nothing comes before it. */
+static enum status encode_stretch(struct encoder *e, const char *text, size_t len, bool first)
+{
+    struct splitter splitter = {e, 0};
+    if (len == 0)
+        return STATUS_OK;
+    if (e->t->normalizer.count > 0) {
+        TRY(normalizer_run(&e->t->normalizer, text, len, first, &e->normal, e->err));
+        text = (const char *)e->normal.data;
+        len = e->normal.len;
+        e->scratch.max = (len + 1) * sizeof(int32_t);
+    }
+    if (e->t->bert_words)
+        return wordpiece_words_each(text, len, encode_word, e);
+    return len > 0 ? split_word(&splitter, text, len) : STATUS_OK;
+}
+
+static enum status encode_text(struct encoder *e, const struct tokenizer_text *text, unsigned how)
+{
+    struct added_scope scope = {(how & TOKENIZER_SPECIALS) != 0, text->plain_from, text->plain_to};
+    struct added_match match;
+    size_t at = 0;
+    if (!utf8_valid(text->text, text->len))
+        return err_set(e->err, STATUS_MALFORMED, "the text is not UTF-8");
+    e->scratch.max = (text->len + 1) * sizeof(int32_t);
+    while (added_tokens_find(&e->t->added, text->text, text->len, at, &scope, &match)) {
+        TRY(encode_stretch(e, text->text + at, match.from - at, at == 0));
+        TRY(ids_put(&e->out, match.id));
+        at = match.to;
+    }
+    return encode_stretch(e, text->text + at, text->len - at, at == 0);
+}
+
+/* The items of a template; types may be NULL. */
+static enum status encode_template(struct encoder *e, const struct template *template,
+                                   const struct tokenizer_text *first,
+                                   const struct tokenizer_text *second, unsigned how,
+                                   int32_t *types)
+{
+    for (int i = 0; i < template->count; i++) {
+        int32_t id = template->item[i].id;
+        size_t from = e->out.count;
+        if (id >= 0)
+            TRY(ids_put(&e->out, id));
+        else
+            TRY(encode_text(e, id == TEMPLATE_FIRST ? first : second, how));
+        for (size_t k = from; types && k < e->out.count; k++)
+            types[k] = template->item[i].type;
+    }
+    return STATUS_OK;
+}
+
+/* Says what a bare status of the models means. */
+static enum status encode_finish(struct encoder *e, enum status status, struct err *err)
+{
+    buf_free(&e->normal);
+    buf_free(&e->scratch);
+    if (status == STATUS_OK)
+        return STATUS_OK;
+    if (e->err->text[0])
+        return err_set(err, status, "%s", e->err->text);
+    if (status == STATUS_TOO_LARGE)
+        return err_set(err, status, "the text has more than %zu tokens", e->out.max);
+    if (status == STATUS_UNSUPPORTED)
+        return err_set(err, status, "the text has a character that no token stands for");
+    return err_set(err, status, "encoding a text: %s", status_name(status));
+}
+
+enum status tokenizer_encode_as(const struct tokenizer *tokenizer,
+                                const struct tokenizer_text *text, unsigned how, int32_t *ids,
+                                size_t max, size_t *count, struct err *err)
+{
+    struct err local = {0};
+    struct encoder e = {.t = tokenizer, .out = {ids, 0, max}, .err = &local};
+    enum status status = how & TOKENIZER_WRAP && tokenizer->wraps
+                             ? encode_template(&e, &tokenizer->single, text, NULL, how, NULL)
+                             : encode_text(&e, text, how);
+    *count = e.out.count;
+    return encode_finish(&e, status, err);
 }
 
 enum status tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t len,
                              int32_t *ids, size_t max, size_t *count, struct err *err)
 {
-    struct encoder e = {.t = tokenizer, .ids = ids, .max = max, .err = err};
-    e.scratch.max = (len + 1) * sizeof(int32_t);
-    enum status status = bpe_words_each(tokenizer->words, text, len, encode_word, &e, err);
-    buf_free(&e.scratch);
-    *count = e.count;
-    return status;
+    struct tokenizer_text plain = {.text = text, .len = len};
+    return tokenizer_encode_as(tokenizer, &plain, 0, ids, max, count, err);
 }
 
-enum status tokenizer_decode(const struct tokenizer *tokenizer, const int32_t *ids, size_t count,
-                             struct buf *out)
+enum status tokenizer_encode_pair(const struct tokenizer *tokenizer,
+                                  const struct tokenizer_text *first,
+                                  const struct tokenizer_text *second, unsigned how, int32_t *ids,
+                                  int32_t *types, size_t max, size_t *count, struct err *err)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (ids[i] < 0 || ids[i] >= tokenizer->vocab)
-            continue;
-        const struct token *token = &tokenizer->tokens[ids[i]];
-        if (token->present && !token->special)
-            TRY(buf_append(out, tokenizer->bytes.data + token->at, token->len));
-    }
-    TRY(buf_append(out, "", 1));
-    out->len--;
-    return STATUS_OK;
+    struct err local = {0};
+    struct encoder e = {.t = tokenizer, .out = {ids, 0, max}, .err = &local};
+    if (!tokenizer->wraps)
+        return err_set(err, STATUS_UNSUPPORTED,
+                       "the tokenizer's files do not say what goes around a pair of texts");
+    enum status status = encode_template(&e, &tokenizer->pair, first, second, how, types);
+    *count = e.out.count;
+    return encode_finish(&e, status, err);
 }

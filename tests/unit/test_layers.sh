@@ -43,4 +43,5 @@ one_file zstd.h api/wire
 one_file png.h model/task
 one_file jpeglib.h model/task
 one_file pcre2.h model/mllm
+one_file utf8proc.h model/mllm
 exit "$broken"

@@ -267,7 +267,7 @@ static void bad_files_are_refused(void **state)
     } cases[] = {
         {"", "JSON"},
         {"[]", ""},
-        {"{\"model\":{\"type\":\"WordPiece\"}}", "WordPiece"},
+        {"{\"model\":{\"type\":\"Unigram\"}}", "Unigram"},
         {"{\"model\":{\"type\":\"BPE\"},\"pre_tokenizer\":{\"type\":\"Whitespace\"}}",
          "Whitespace"},
         {"{\"model\":{\"type\":\"BPE\",\"vocab\":{},\"merges\":[]},"
@@ -285,7 +285,7 @@ static void bad_files_are_refused(void **state)
         {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a b\":0},\"merges\":[]},"
          "\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false}}",
          "byte-level"},
-        {"{\"normalizer\":{\"type\":\"NFC\"},\"model\":{\"type\":\"BPE\"}}", "normalizer"},
+        {"{\"normalizer\":{\"type\":\"Nmt\"},\"model\":{\"type\":\"BPE\"}}", "Nmt"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
