@@ -253,32 +253,72 @@ static void many_run(void *ctx, int item, int worker)
     p->kernels->many(p->w, from, least(from + p->step, p->w->rows), &p->rounded, p->y);
 }
 
-static enum status few_multiply(struct product *p, const struct weight_how *how)
+/* Products that share x, their pieces in one row for the threads. */
+struct batch {
+    struct product part[WEIGHT_MANY];
+    int end[WEIGHT_MANY]; /* pieces up to and with each part */
+    int count;
+    piece_fn *fn;
+};
+
+static void batch_run(void *ctx, int item, int worker)
 {
-    if (!rounded_alloc(&p->rounded, least(p->M, WEIGHT_FEW), p->w->cols, how->arena))
+    struct batch *b = ctx;
+    int i = 0;
+    while (item >= b->end[i])
+        i++;
+    b->fn(&b->part[i], i ? item - b->end[i - 1] : item, worker);
+}
+
+static void batch_pieces(struct batch *b, struct pool *pool, piece_fn *fn)
+{
+    int end = 0;
+    b->fn = fn;
+    for (int i = 0; i < b->count; i++) {
+        const struct product *p = &b->part[i];
+        end += (p->w->rows + p->step - 1) / p->step;
+        b->end[i] = end;
+    }
+    pool_run(pool, end, batch_run, b);
+}
+
+static enum status batch_few(struct batch *b, const struct weight_how *how)
+{
+    struct rounded r;
+    const struct product *first = &b->part[0];
+    if (!rounded_alloc(&r, least(first->M, WEIGHT_FEW), first->w->cols, how->arena))
         return STATUS_NO_MEMORY;
-    p->step = few_step(p->w);
-    for (int left = p->M; left > 0; left -= WEIGHT_FEW) {
-        p->rounded.M = least(left, WEIGHT_FEW);
-        p->kernels->few_round(p->w, p->x, &p->rounded);
-        product_run(p, p->w->rows, how->pool, few_run);
-        p->x += (size_t)WEIGHT_FEW * (size_t)p->w->cols;
-        p->y += (size_t)WEIGHT_FEW * (size_t)p->w->rows;
+    for (int left = first->M; left > 0; left -= WEIGHT_FEW) {
+        r.M = least(left, WEIGHT_FEW);
+        first->kernels->few_round(first->w, first->x, &r);
+        for (int i = 0; i < b->count; i++) {
+            b->part[i].rounded = r;
+            b->part[i].step = few_step(b->part[i].w);
+        }
+        batch_pieces(b, how->pool, few_run);
+        for (int i = 0; i < b->count; i++) {
+            b->part[i].x += (size_t)WEIGHT_FEW * (size_t)first->w->cols;
+            b->part[i].y += (size_t)WEIGHT_FEW * (size_t)b->part[i].w->rows;
+        }
     }
     return STATUS_OK;
 }
 
-static enum status many_multiply(struct product *p, const struct weight_how *how)
+static enum status batch_many(struct batch *b, const struct weight_how *how)
 {
-    if (!rounded_alloc(&p->rounded, p->M, p->w->cols, how->arena))
+    struct product *first = &b->part[0];
+    if (!rounded_alloc(&first->rounded, first->M, first->w->cols, how->arena))
         return STATUS_NO_MEMORY;
-    pool_run(how->pool, (p->M + WEIGHT_TILE - 1) / WEIGHT_TILE, round_run, p);
-    p->step = p->kernels->many_rows;
-    product_run(p, p->w->rows, how->pool, many_run);
+    pool_run(how->pool, (first->M + WEIGHT_TILE - 1) / WEIGHT_TILE, round_run, first);
+    for (int i = 0; i < b->count; i++) {
+        b->part[i].rounded = first->rounded;
+        b->part[i].step = first->kernels->many_rows;
+    }
+    batch_pieces(b, how->pool, many_run);
     return STATUS_OK;
 }
 
-/* Which rows the kernels take fast */
+/* Which products the kernels take fast */
 static bool is_fast(const struct product *p, const struct weight_how *how)
 {
     bool has = p->M > 2 * WEIGHT_FEW ? p->kernels->many != NULL : p->kernels->few != NULL;
@@ -286,16 +326,45 @@ static bool is_fast(const struct product *p, const struct weight_how *how)
            (p->w->type == WEIGHT_Q8 || p->w->type == WEIGHT_NF4);
 }
 
+/* One x rounded in one way does for all of them. */
+static bool batch_is_fast(const struct batch *b, const struct weight_how *how)
+{
+    bool fast = true;
+    for (int i = 0; fast && i < b->count; i++)
+        fast = is_fast(&b->part[i], how) && b->part[i].w->type == b->part[0].w->type;
+    return fast;
+}
+
+static enum status batch_multiply(struct batch *b, const struct weight_how *how)
+{
+    size_t mark = how->arena->used;
+    enum status status = b->part[0].M > 2 * WEIGHT_FEW ? batch_many(b, how) : batch_few(b, how);
+    arena_reset(how->arena, mark);
+    return status;
+}
+
 enum status weight_multiply(const struct weight *w, const float *x, int M, float *y,
                             const struct weight_how *how)
 {
-    struct product p = {.w = w, .kernels = product_kernels(how), .x = x, .y = y, .M = M};
-    if (!is_fast(&p, how)) {
-        exact_multiply(&p, how->pool);
-        return STATUS_OK;
-    }
-    size_t mark = how->arena->used;
-    enum status status = M > 2 * WEIGHT_FEW ? many_multiply(&p, how) : few_multiply(&p, how);
-    arena_reset(how->arena, mark);
+    struct batch b = {.count = 1};
+    b.part[0] = (struct product){.w = w, .kernels = product_kernels(how), .x = x, .y = y, .M = M};
+    if (batch_is_fast(&b, how))
+        return batch_multiply(&b, how);
+    exact_multiply(&b.part[0], how->pool);
+    return STATUS_OK;
+}
+
+enum status weight_multiply_many(const struct weight *const *w, int count, const float *x, int M,
+                                 float *const *y, const struct weight_how *how)
+{
+    struct batch b = {.count = count <= WEIGHT_MANY ? count : 0};
+    for (int i = 0; i < b.count; i++)
+        b.part[i] =
+            (struct product){.w = w[i], .kernels = product_kernels(how), .x = x, .y = y[i], .M = M};
+    if (b.count > 0 && batch_is_fast(&b, how))
+        return batch_multiply(&b, how);
+    enum status status = STATUS_OK;
+    for (int i = 0; i < count && status == STATUS_OK; i++)
+        status = weight_multiply(w[i], x, M, y[i], how);
     return status;
 }

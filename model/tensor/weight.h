@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 enum weight_type { WEIGHT_BF16, WEIGHT_F16, WEIGHT_Q8, WEIGHT_NF4 };
-enum { WEIGHT_BLOCK = 64 };
+enum { WEIGHT_BLOCK = 64, WEIGHT_MANY = 4 };
 
 struct weight {
     enum weight_type type;
@@ -61,7 +61,8 @@ struct weight_how {
 enum status weight_multiply(const struct weight *w, const float *x, int M, float *y,
                             const struct weight_how *how);
 /* y[i] (M,O_i) = x (M,I) W_i^T of count matrices that share their input, such as a layer's q, k and
- * v: as so many products, with x rounded once and the threads woken once where that can be. */
+ * v: the same numbers as one by one; up to WEIGHT_MANY of one type are computed together, x rounded
+ * and the threads woken once. */
 enum status weight_multiply_many(const struct weight *const *w, int count, const float *x, int M,
                                  float *const *y, const struct weight_how *how);
 /* dx (M,I) += dy (M,O) W, always exact. */
