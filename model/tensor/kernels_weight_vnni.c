@@ -108,6 +108,10 @@ void vnni_many_round(const struct weight *w, const float *x, int first, struct r
 
 /* ---- few rows ---- */
 
+/* How far ahead of the codes in use memory is asked for: one row's reads alone leave a fifth of its
+ * speed unused. */
+enum { AHEAD_BYTES = 2048 };
+
 /* W's codes times x's, four at a time, of two blocks of NF4 (lanes 0..7 and 8..15) */
 INLINE __m512 nf4_pair(__m512i high, __m512i low, const int8_t *x, const int32_t *offset)
 {
@@ -132,6 +136,7 @@ INLINE void nf4_pairs(const uint8_t *code, const float *scale, size_t first, siz
                           _mm512_maskz_loadu_ps(mask, x->step + (size_t)m * blocks + 2 * first));
     for (size_t p = first; p < first + pairs; p++) {
         __m512i byte = _mm512_loadu_si512(code + p * 64);
+        _mm_prefetch((const char *)(code + p * 64 + AHEAD_BYTES), _MM_HINT_T0);
         __m512i high =
                     _mm512_shuffle_epi8(table, _mm512_and_si512(_mm512_srli_epi16(byte, 4), four)),
                 low = _mm512_shuffle_epi8(table, _mm512_and_si512(byte, four));
@@ -188,6 +193,7 @@ INLINE void q8_few(const struct weight *w, int from, int to, const struct rounde
             sum[m] = _mm512_setzero_ps();
         for (size_t b = 0; b < blocks; b++) {
             __m512i byte = _mm512_xor_si512(_mm512_loadu_si512(code + b * WEIGHT_BLOCK), flip);
+            _mm_prefetch((const char *)(code + b * WEIGHT_BLOCK + AHEAD_BYTES), _MM_HINT_T0);
             for (size_t m = 0; m < (size_t)M; m++) {
                 __m512i dot = _mm512_dpbusd_epi32(
                     _mm512_load_si512(x->offset + (m * blocks + b) * LANES16), byte,

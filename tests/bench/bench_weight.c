@@ -71,7 +71,7 @@ static bool fill(struct bench *b)
     struct rng rng;
     rng_init(&rng, 1, 1);
     size_t scales = (size_t)SIDE_MAX * SIDE_MAX / WEIGHT_BLOCK;
-    b->codes = malloc(b->bytes + (size_t)SIDE_MAX * SIDE_MAX * 2);
+    b->codes = aligned_alloc(64, b->bytes + (size_t)SIDE_MAX * SIDE_MAX * 2);
     b->scale = malloc(scales * sizeof *b->scale);
     b->x = malloc((size_t)ROWS_MAX * SIDE_MAX * sizeof *b->x);
     b->y = malloc((size_t)ROWS_MAX * SIDE_MAX * sizeof *b->y);
