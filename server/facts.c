@@ -49,9 +49,8 @@ static enum status files_hash(struct io *io, const char *dir, struct facts *out,
     TRY(io_join(path, sizeof path, dir, "model.safetensors", err));
     TRY(file_hash(io, dir, io_exists(path) ? "model.safetensors" : "model.safetensors.index.json",
                   out->model_hash, err));
-    TRY(io_join(path, sizeof path, dir, "tokenizer.json", err));
-    if (io_exists(path))
-        TRY(file_hash(io, dir, "tokenizer.json", out->tokenizer_hash, err));
+    if (tokenizer_find(dir, path, sizeof path))
+        TRY(file_hash(io, dir, strrchr(path, '/') + 1, out->tokenizer_hash, err));
     return STATUS_OK;
 }
 

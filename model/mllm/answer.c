@@ -18,15 +18,17 @@ static enum status need_tokenizer(const struct mllm *m, struct err *err)
 {
     if (!m->tokenizer)
         return err_set(err, STATUS_UNSUPPORTED,
-                       "the model has no tokenizer; its directory needs a tokenizer.json");
+                       "the model has no tokenizer; its directory needs a tokenizer.json, a "
+                       "tokenizer.model or a vocab.txt");
     return STATUS_OK;
 }
 
-static enum status encode(const struct tokenizer *t, const char *text, int32_t *ids, int max,
-                          int *count, struct err *err)
+static enum status encode(const struct tokenizer *t, struct tokenizer_text text, unsigned how,
+                          int32_t *ids, int max, int *count, struct err *err)
 {
     size_t n = 0;
-    TRY(tokenizer_encode(t, text, strlen(text), ids, max > 0 ? (size_t)max : 0, &n, err));
+    text.len = strlen(text.text);
+    TRY(tokenizer_encode_as(t, &text, how, ids, max > 0 ? (size_t)max : 0, &n, err));
     *count = (int)n;
     return STATUS_OK;
 }
@@ -44,25 +46,33 @@ static enum status apply_template(const struct mllm *m, const char *question, ch
     return STATUS_OK;
 }
 
+/* Special tokens of the template are special, those of the question are text. BOS comes from the
+ * tokenizer's files or, where they are silent, from the config. */
 enum status answer_prompt(const struct mllm *m, const char *question, int32_t *text_ids,
                           int *text_count, int32_t *question_ids, int *question_count, int max,
                           struct err *err)
 {
     char text[TEXT_BYTES];
-    int bos = m->config.text.bos >= 0, n = 0;
+    int n = 0;
     *question_count = 0;
     TRY(need_tokenizer(m, err));
     TRY(apply_template(m, question, text, sizeof text, err));
+    int bos = m->config.text.bos >= 0 && !tokenizer_wraps(m->tokenizer);
+    size_t from = (size_t)(strstr(m->config.prompt, "{question}") - m->config.prompt);
+    struct tokenizer_text prompt = {
+        .text = text, .plain_from = from, .plain_to = from + strlen(question)};
     if (max < bos)
         return err_set(err, STATUS_TOO_LARGE, "no room for a prompt");
     if (bos)
         text_ids[0] = m->config.text.bos;
-    TRY(encode(m->tokenizer, text, text_ids + bos, max - bos, &n, err));
+    TRY(encode(m->tokenizer, prompt, TOKENIZER_SPECIALS | TOKENIZER_WRAP, text_ids + bos, max - bos,
+               &n, err));
     *text_count = n + bos;
     if (!m->config.multimodal || !m->config.qformer.text)
         return STATUS_OK;
     int limit = max < m->config.qformer.positions ? max : m->config.qformer.positions;
-    return encode(m->qformer_tokenizer, question, question_ids, limit, question_count, err);
+    return encode(m->qformer_tokenizer, (struct tokenizer_text){.text = question}, TOKENIZER_WRAP,
+                  question_ids, limit, question_count, err);
 }
 
 enum status answer_target(const struct mllm *m, const char *text, int32_t *ids, int *count, int max,
@@ -70,10 +80,12 @@ enum status answer_target(const struct mllm *m, const char *text, int32_t *ids, 
 {
     char spaced[TEXT_BYTES];
     TRY(need_tokenizer(m, err));
-    int n = snprintf(spaced, sizeof spaced, " %s", text), end = m->config.text.eos >= 0;
+    const char *blank = tokenizer_adds_blank(m->tokenizer) ? "" : " ";
+    int n = snprintf(spaced, sizeof spaced, "%s%s", blank, text), end = m->config.text.eos >= 0;
     if (n < 0 || (size_t)n >= sizeof spaced || max < end)
         return err_set(err, STATUS_TOO_LARGE, "an answer of %zu bytes", strlen(text));
-    TRY(encode(m->tokenizer, spaced, ids, max - end, count, err));
+    TRY(encode(m->tokenizer, (struct tokenizer_text){.text = spaced}, 0, ids, max - end, count,
+               err));
     if (end)
         ids[(*count)++] = m->config.text.eos;
     return STATUS_OK;

@@ -301,8 +301,7 @@ static enum status load_tokenizer(struct io *io, const char *dir, int vocab, str
                                   struct err *err)
 {
     char path[4096];
-    TRY(io_join(path, sizeof path, dir, "tokenizer.json", err));
-    if (!io_exists(path))
+    if (!tokenizer_find(dir, path, sizeof path))
         return STATUS_OK;
     TRY(tokenizer_load(io, dir, out, err));
     if (tokenizer_vocab(*out) > vocab)
@@ -324,7 +323,7 @@ static enum status load_tokenizers(struct io *io, const char *dir, struct mllm *
         return STATUS_OK;
     m->qformer_tokenizer = tokenizer_retain(m->tokenizer);
     if (m->tokenizer && c->qformer.text && tokenizer_vocab(m->tokenizer) > c->qformer.vocab)
-        return err_set(err, STATUS_SHAPE, "%s/tokenizer.json has %d tokens; the Q-Former has %d",
+        return err_set(err, STATUS_SHAPE, "%s: the tokenizer has %d tokens; the Q-Former has %d",
                        dir, tokenizer_vocab(m->tokenizer), c->qformer.vocab);
     return STATUS_OK;
 }
