@@ -1,5 +1,6 @@
 /* The distillation loss (akd.h): L = l_ce CE + l_kl T^2 KL + l_query MSE(phi(Q_s), Q_t)
- * + l_repr mean over matched layers of MSE(phi(R_s), R_t) / var(R_t).
+ * + l_repr mean over matched layers of MSE(phi(R_s), R_t) / var(R_t), to which l_wavelet adds the
+ * high bands of the difference. PKD and CWD put their own distance in the place of MSE.
  *
  * A shard's means are weighted by its share of the batch's rows (CE, KL) or items (features), so
  * that the sum over shards is the batch's loss, however it was cut. */
@@ -8,8 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIT_CHUNK = 16, TERMS_MAX = 2 + EXEMPLAR_FEATURES };
+enum { FIT_CHUNK = 16, TERMS_MAX = 3 + 2 * EXEMPLAR_PAIRS };
 static const size_t ARENA_CAP = (size_t)1 << 30;
+static const float CWD_TEMPERATURE = 4; /* as in CWD's own experiments */
 
 /* The losses of a shard and their factors, as they are collected. */
 struct terms {
@@ -56,23 +58,46 @@ static void label_terms(struct terms *t, const struct akd_step *step, struct tap
              (float)b->soft_rows / (float)soft_rows);
 }
 
+static struct tensor distance(const struct akd_step *step, struct tape *tape, struct tensor x,
+                              const float *target)
+{
+    if (step->features == FEATURES_PKD)
+        return op_pearson(tape, x, target);
+    if (step->features == FEATURES_CWD)
+        return op_channel_kl(tape, x, target, CWD_TEMPERATURE);
+    return op_mse(tape, x, target);
+}
+
+/* The matched cross-attention outputs of pair p. */
+static void pair_terms(struct terms *t, const struct akd_step *step, struct tape *tape, int p,
+                       struct tensor cross, const float *target, float share)
+{
+    float variance = fmaxf(step->variance[p], 1e-6f);
+    struct tensor x = op_linear(tape, cross, &step->phi->map[1 + p]);
+    share /= (float)step->match->pairs;
+    if (step->weight[AKD_REPR] > 0)
+        term_add(t, step, AKD_REPR, distance(step, tape, x, target),
+                 step->features == FEATURES_MSE ? share / variance : share);
+    if (step->weight[AKD_WAVELET] > 0)
+        term_add(t, step, AKD_WAVELET, op_wavelet(tape, x, target), share / sqrtf(variance));
+}
+
 static void feature_terms(struct terms *t, const struct akd_step *step, struct tape *tape,
                           const struct mllm_taps *taps, const struct exemplar *const *items, int n)
 {
-    size_t size = (size_t)step->student->config.queries * (size_t)step->phi->out;
+    bool cross = step->weight[AKD_REPR] > 0 || step->weight[AKD_WAVELET] > 0;
     float share = (float)n / (float)step->count;
+    if (!cross && !(step->weight[AKD_QUERY] > 0))
+        return;
+    size_t size = (size_t)step->student->config.queries * (size_t)step->phi->out;
     if (step->weight[AKD_QUERY] > 0) {
         struct tensor x = op_linear(tape, taps->query_output, &step->phi->map[0]);
         const float *target = exemplar_batch_feature(tape, items, n, 0, size);
-        term_add(t, step, AKD_QUERY, op_mse(tape, x, target), share);
+        term_add(t, step, AKD_QUERY, distance(step, tape, x, target), share);
     }
-    for (int p = 0; step->weight[AKD_REPR] > 0 && p < step->match->pairs; p++) {
-        struct tensor cross = taps->cross[step->match->student[p]];
-        struct tensor x = op_linear(tape, cross, &step->phi->map[1 + p]);
-        const float *target = exemplar_batch_feature(tape, items, n, 1 + p, size);
-        term_add(t, step, AKD_REPR, op_mse(tape, x, target),
-                 share / ((float)step->match->pairs * fmaxf(step->variance[p], 1e-6f)));
-    }
+    for (int p = 0; cross && p < step->match->pairs; p++)
+        pair_terms(t, step, tape, p, taps->cross[step->match->student[p]],
+                   exemplar_batch_feature(tape, items, n, 1 + p, size), share);
 }
 
 static struct tensor nothing(struct tape *tape)

@@ -5,7 +5,7 @@
 #include "model/learn/phi.h"
 #include "model/tensor/trainer.h"
 
-enum akd_part { AKD_CE, AKD_KL, AKD_QUERY, AKD_REPR, AKD_PARTS };
+enum akd_part { AKD_CE, AKD_KL, AKD_QUERY, AKD_REPR, AKD_WAVELET, AKD_PARTS };
 
 struct akd_step {
     const struct mllm *student;
@@ -15,8 +15,10 @@ struct akd_step {
     int count;
     float weight[AKD_PARTS]; /* 0: the part is not computed */
     float temperature;
+    enum distill_features features;
     float token_drop;                      /* exemplar_batch_build */
-    float variance[EXEMPLAR_PAIRS];        /* of the teacher's cross outputs: L_repr = MSE / var */
+    float variance[EXEMPLAR_PAIRS];        /* of the teacher's cross outputs: L_repr = MSE / var,
+                                              wavelet term / deviation */
     float part[TRAINER_SHARDS][AKD_PARTS]; /* out: each shard's share of the unweighted parts */
 };
 

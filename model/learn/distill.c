@@ -74,6 +74,7 @@ enum status distill_options_check(const struct distill_options *o, struct err *e
         {"ce", (double)o->ce, 0, 1000},
         {"kl", (double)o->kl, 0, 1000},
         {"temperature", (double)o->temperature, 0.1, 100},
+        {"wavelet", (double)o->wavelet, 0, 1000},
         {"holdout", (double)o->holdout, 0, 0.9},
         {"token_drop", (double)o->token_drop, 0, 0.9},
     };
@@ -83,6 +84,8 @@ enum status distill_options_check(const struct distill_options *o, struct err *e
                            fields[i].value, fields[i].low, fields[i].high);
     if (o->labels != LABELS_HARD && o->labels != LABELS_SOFT)
         return err_set(err, STATUS_MALFORMED, "labels are hard or soft");
+    if (o->features < FEATURES_MSE || o->features > FEATURES_CWD)
+        return err_set(err, STATUS_MALFORMED, "features are held by mse, pkd or cwd");
     if (!(o->ce + o->kl > 0))
         return err_set(err, STATUS_MALFORMED,
                        "ce and kl are both 0: features alone destroy the model");
@@ -426,6 +429,8 @@ static void step_init(const struct round *r, struct akd_step *step)
     step->weight[AKD_KL] = soft ? o->kl : 0;
     step->weight[AKD_QUERY] = o->head_only ? 0 : o->query;
     step->weight[AKD_REPR] = o->head_only ? 0 : o->repr;
+    step->weight[AKD_WAVELET] = o->head_only ? 0 : o->wavelet;
+    step->features = o->features;
     step->temperature = o->temperature;
     step->token_drop = o->token_drop;
     for (int p = 0; p < d->match.pairs; p++)

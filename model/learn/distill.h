@@ -11,6 +11,8 @@
 #include "model/tensor/parallel.h"
 
 enum distill_labels { LABELS_HARD, LABELS_SOFT /* + KL on the teacher's distribution */ };
+/* How features are held against the teacher's: squared error (AKD), or the baselines' distances. */
+enum distill_features { FEATURES_MSE, FEATURES_PKD, FEATURES_CWD };
 
 struct distill_options {
     enum distill_labels labels;
@@ -18,7 +20,9 @@ struct distill_options {
     float lr;         /* 3e-3, warm-up 5, linear to 10% */
     float clip;       /* 1 */
     float query, repr, ce, kl,
-        temperature;  /* weights of the losses; LABELS_HARD: kl's share goes to ce */
+        temperature; /* weights of the losses; LABELS_HARD: kl's share goes to ce */
+    float wavelet;   /* weight of the frequency term of L_repr (op_wavelet); 0 */
+    enum distill_features features;
     bool head_only;   /* baseline "head refit": nothing but the output head is trained */
     float holdout;    /* share of the uploads kept out of training this round, for the gate */
     float token_drop; /* up to this share of an upload's tokens stays away from a step, at random */
