@@ -5,7 +5,9 @@
 #include "model/tensor/blas.h"
 #include "model/tool/bench.h"
 #include "model/tool/eval.h"
+#include "model/tool/export.h"
 #include "model/tool/generate.h"
+#include "model/tool/import.h"
 #include "model/tool/inspect.h"
 #include "model/tool/loop.h"
 #include "model/tool/pretrain_command.h"
@@ -23,6 +25,8 @@ static const struct command {
     {"eval", eval_run, "accuracy of a model on the world or on a directory"},
     {"verify", verify_run, "compare a model with reference outputs"},
     {"inspect", inspect_run, "what a model directory holds"},
+    {"export", export_run, "the adapters of a fleet in the layout of PEFT"},
+    {"import", import_run, "adapters in the layout of PEFT, as a trainable set or merged"},
     {"generate-world", generate_run, "write scenes and questions of the built-in world to disk"},
     {"loop", loop_run, "the whole loop in one process, for tuning"},
     {"bench", bench_run, "how fast this machine decodes, prefills and trains"},
