@@ -19,6 +19,7 @@ enum status {
     /* integrity */
     STATUS_CORRUPT = 20,    /* a hash or checksum differs */
     STATUS_WRONG_BASE = 21, /* a delta or payload for another model, encoder or version */
+    STATUS_DIFFERS = 22,    /* results are not those of a reference */
     /* resource */
     STATUS_NO_MEMORY = 30,
     STATUS_DISK_FULL = 31,

@@ -30,6 +30,7 @@ static void the_table_is_pinned(void **state)
         {41, "timeout", 504, 75},    {42, "peer", 502, 76},
         {50, "io", 500, 74},         {60, "refused", 403, 77},
         {61, "cancelled", 409, 130}, {99, "unknown", 500, 70},
+        {22, "differs", 422, 1},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         enum status code = (enum status)rows[i].code;

@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-static struct mllm *tiny_llama(int vocab, uint64_t seed, float factor)
+static inline struct mllm *tiny_llama(int vocab, uint64_t seed, float factor)
 {
     struct mllm_config c = {.multimodal = false, .prompt = "{question}"};
     struct mllm *m = NULL;
@@ -31,7 +31,7 @@ static struct mllm *tiny_llama(int vocab, uint64_t seed, float factor)
 }
 
 /* logits (V) after ids (n), recomputed in full */
-static void tiny_logits(const struct mllm *m, const int32_t *ids, int n, float *logits)
+static inline void tiny_logits(const struct mllm *m, const int32_t *ids, int n, float *logits)
 {
     struct arena arena;
     struct tape tape = {0};
@@ -46,7 +46,7 @@ static void tiny_logits(const struct mllm *m, const int32_t *ids, int n, float *
 }
 
 /* ln softmax(logits)[id] and the entropy, in double precision */
-static double tiny_log_probability(const float *logits, int V, int32_t id)
+static inline double tiny_log_probability(const float *logits, int V, int32_t id)
 {
     double sum = 0;
     for (int i = 0; i < V; i++)
