@@ -1,7 +1,7 @@
 /* cdcca-model generate-world world:NAME --count N --out DIR: N images as PNG and questions.jsonl,
  * with answers and choices, in the form model/task/stream.h reads. The file of questions is written
  * last and whole, so a watched directory never names an image that is not there. */
-#include "model/tool/generate.h"
+#include "model/tool/generate_world.h"
 #include "api/base/io.h"
 #include "api/base/progress.h"
 #include "api/wire/json.h"
@@ -125,7 +125,7 @@ static void report(const struct generate *g, const char *world)
                g->count, world, g->out, g->out);
 }
 
-enum status generate_run(int argc, char **argv, struct err *err)
+enum status generate_world_run(int argc, char **argv, struct err *err)
 {
     struct generate g = {.count = 100, .seed = 1};
     int positional = 0;
