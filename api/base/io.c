@@ -4,6 +4,7 @@
 #include "api/base/io.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -59,10 +60,16 @@ static int posix_mkdir(struct io *io, const char *path, mode_t mode)
     return mkdir(path, mode);
 }
 
+static ssize_t posix_pread(struct io *io, int fd, void *data, size_t len, off_t at)
+{
+    (void)io;
+    return pread(fd, data, len, at);
+}
+
 struct io *io_posix(void)
 {
-    static struct io posix = {posix_open,  posix_read,   posix_write,  posix_sync,
-                              posix_close, posix_rename, posix_unlink, posix_mkdir};
+    static struct io posix = {posix_open,   posix_read,   posix_write, posix_sync, posix_close,
+                              posix_rename, posix_unlink, posix_mkdir, posix_pread};
     return &posix;
 }
 
@@ -107,31 +114,68 @@ static enum status read_all(struct io *io, int fd, const char *path, struct buf 
 }
 
 /* O_NONBLOCK: opening a FIFO without a writer must not hang; for a regular file it does nothing. */
-enum status io_read_file(struct io *io, const char *path, struct buf *out, struct err *err)
+enum status io_open_file(struct io *io, const char *path, int *fd, uint64_t *size, struct err *err)
 {
-    int fd = io->open(io, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0);
-    if (fd < 0)
-        return io_error(err, "open", path, errno);
     struct stat st;
+    *fd = io->open(io, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0);
+    if (*fd < 0)
+        return io_error(err, "open", path, errno);
     enum status status = STATUS_OK;
-    if (fstat(fd, &st) != 0)
+    if (fstat(*fd, &st) != 0)
         status = io_error(err, "stat", path, errno);
     else if (!S_ISREG(st.st_mode))
         status = err_set(err, STATUS_UNSUPPORTED, "%s is not a regular file", path);
-    else if (out->max < out->len || (uintmax_t)st.st_size > out->max - out->len)
-        status = err_set(err, STATUS_TOO_LARGE, "%s has %jd bytes, more than the limit of %zu",
-                         path, (intmax_t)st.st_size, out->max);
-    else if (buf_reserve(out, (size_t)st.st_size) != STATUS_OK)
-        status = err_set(err, STATUS_NO_MEMORY, "read %s: no memory for %jd bytes", path,
-                         (intmax_t)st.st_size);
+    else
+        *size = (uint64_t)st.st_size;
+    if (status != STATUS_OK) {
+        io->close(io, *fd);
+        *fd = -1;
+    }
+    return status;
+}
+
+enum status io_read_file(struct io *io, const char *path, struct buf *out, struct err *err)
+{
+    int fd = -1;
+    uint64_t size = 0;
+    TRY(io_open_file(io, path, &fd, &size, err));
+    enum status status = STATUS_OK;
+    if (out->max < out->len || size > out->max - out->len)
+        status =
+            err_set(err, STATUS_TOO_LARGE, "%s has %" PRIu64 " bytes, more than the limit of %zu",
+                    path, size, out->max);
+    else if (buf_reserve(out, (size_t)size) != STATUS_OK)
+        status =
+            err_set(err, STATUS_NO_MEMORY, "read %s: no memory for %" PRIu64 " bytes", path, size);
     else
         status = read_all(io, fd, path, out, err);
     io->close(io, fd);
     return status;
 }
 
-static enum status write_all(struct io *io, int fd, const char *path, const void *data, size_t len,
-                             struct err *err)
+enum status io_read_at(struct io *io, int fd, const char *path, uint64_t at, void *data, size_t len,
+                       struct err *err)
+{
+    unsigned char *to = data;
+    while (len) {
+        ssize_t got = io->pread(io, fd, to, len, (off_t)at);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return io_error(err, "read", path, errno);
+        if (got == 0)
+            return err_set(err, STATUS_MALFORMED,
+                           "%s ends at byte %" PRIu64 ": it was cut short after it was opened",
+                           path, at);
+        to += got;
+        at += (uint64_t)got;
+        len -= (size_t)got;
+    }
+    return STATUS_OK;
+}
+
+enum status io_append(struct io *io, int fd, const char *path, const void *data, size_t len,
+                      struct err *err)
 {
     const unsigned char *at = data;
     while (len) {
@@ -163,35 +207,60 @@ static enum status sync_parent(struct io *io, const char *path, struct err *err)
     return status;
 }
 
-static enum status write_temporary(struct io *io, const char *path, const void *data, size_t len,
-                                   struct err *err)
+static enum status temporary_name(char *out, size_t size, const char *path, struct err *err)
 {
-    int fd = io->open(io, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (fd < 0)
-        return io_error(err, "create", path, errno);
-    enum status status = write_all(io, fd, path, data, len, err);
-    if (status == STATUS_OK && io->sync(io, fd) != 0)
-        status = io_error(err, "sync", path, errno);
-    if (io->close(io, fd) != 0 && status == STATUS_OK)
-        status = io_error(err, "close", path, errno);
-    return status;
+    int needed = snprintf(out, size, "%s.tmp", path);
+    if (needed < 0 || (size_t)needed >= size)
+        return err_set(err, STATUS_TOO_LARGE, "path of %zu bytes is too long", strlen(path));
+    return STATUS_OK;
+}
+
+enum status io_create(struct io *io, const char *path, int *fd, struct err *err)
+{
+    char temporary[PATH_MAX];
+    TRY(temporary_name(temporary, sizeof temporary, path, err));
+    *fd = io->open(io, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    return *fd < 0 ? io_error(err, "create", temporary, errno) : STATUS_OK;
+}
+
+void io_abandon(struct io *io, int *fd, const char *path)
+{
+    char temporary[PATH_MAX];
+    if (*fd >= 0)
+        io->close(io, *fd);
+    *fd = -1;
+    if (temporary_name(temporary, sizeof temporary, path, NULL) == STATUS_OK)
+        io->unlink(io, temporary);
+}
+
+enum status io_finish(struct io *io, int *fd, const char *path, struct err *err)
+{
+    char temporary[PATH_MAX];
+    enum status status = temporary_name(temporary, sizeof temporary, path, err);
+    if (status == STATUS_OK && io->sync(io, *fd) != 0)
+        status = io_error(err, "sync", temporary, errno);
+    if (io->close(io, *fd) != 0 && status == STATUS_OK)
+        status = io_error(err, "close", temporary, errno);
+    *fd = -1;
+    if (status == STATUS_OK && io->rename(io, temporary, path) != 0)
+        status = io_error(err, "rename", temporary, errno);
+    if (status != STATUS_OK) {
+        io_abandon(io, fd, path);
+        return status;
+    }
+    return sync_parent(io, path, err);
 }
 
 enum status io_write_file(struct io *io, const char *path, const void *data, size_t len,
                           struct err *err)
 {
-    char temporary[PATH_MAX];
-    int needed = snprintf(temporary, sizeof temporary, "%s.tmp", path);
-    if (needed < 0 || (size_t)needed >= sizeof temporary)
-        return err_set(err, STATUS_TOO_LARGE, "path of %zu bytes is too long", strlen(path));
-    enum status status = write_temporary(io, temporary, data, len, err);
-    if (status == STATUS_OK && io->rename(io, temporary, path) != 0)
-        status = io_error(err, "rename", temporary, errno);
-    if (status != STATUS_OK) {
-        io->unlink(io, temporary);
-        return status;
-    }
-    return sync_parent(io, path, err);
+    int fd = -1;
+    TRY(io_create(io, path, &fd, err));
+    enum status status = io_append(io, fd, path, data, len, err);
+    if (status == STATUS_OK)
+        return io_finish(io, &fd, path, err);
+    io_abandon(io, &fd, path);
+    return status;
 }
 
 static enum status dir_ensure(struct io *io, const char *path, struct err *err)

@@ -20,6 +20,7 @@ struct io {
     int (*rename)(struct io *io, const char *from, const char *to);
     int (*unlink)(struct io *io, const char *path);
     int (*mkdir)(struct io *io, const char *path, mode_t mode);
+    ssize_t (*pread)(struct io *io, int fd, void *data, size_t len, off_t at);
 };
 
 struct io *io_posix(void);
@@ -29,6 +30,19 @@ enum status io_read_file(struct io *io, const char *path, struct buf *out, struc
 /* Durable and atomic: path.tmp, write, sync, rename, sync of the directory. Never a torn file. */
 enum status io_write_file(struct io *io, const char *path, const void *data, size_t len,
                           struct err *err);
+/* Opens a regular file for io_read_at; *size is what it has now. Close with io->close. */
+enum status io_open_file(struct io *io, const char *path, int *fd, uint64_t *size, struct err *err);
+/* Exactly len bytes from `at` on. STATUS_MALFORMED: the file ends before, as one that was cut after
+ * it was opened. path is for the error. */
+enum status io_read_at(struct io *io, int fd, const char *path, uint64_t at, void *data, size_t len,
+                       struct err *err);
+/* A file that is written piece by piece, durable and atomic as io_write_file: to path.tmp, which
+ * io_finish syncs and renames and io_abandon removes. *fd is -1 after either. */
+enum status io_create(struct io *io, const char *path, int *fd, struct err *err);
+enum status io_append(struct io *io, int fd, const char *path, const void *data, size_t len,
+                      struct err *err);
+enum status io_finish(struct io *io, int *fd, const char *path, struct err *err);
+void io_abandon(struct io *io, int *fd, const char *path);
 /* mkdir -p */
 enum status io_make_dirs(struct io *io, const char *path, struct err *err);
 bool io_exists(const char *path);

@@ -73,8 +73,8 @@ static enum status container_write(const struct delta *d, struct buf *out, struc
 {
     struct buf meta = {.max = TENSORS_MAX + 1024};
     const struct safetensors_entry entries[] = {
-        {"codes", DTYPE_U8, 1, {d->codes_size}, d->codes, d->codes_size},
-        {"scales", DTYPE_U8, 1, {d->scales_size}, d->scales, d->scales_size},
+        {"codes", DTYPE_U8, 1, {d->codes_size}, d->codes, d->codes_size, 0},
+        {"scales", DTYPE_U8, 1, {d->scales_size}, d->scales, d->scales_size, 0},
     };
     enum status status = metadata_write(d, &meta);
     const char *key = "cdcca", *value = (const char *)meta.data;

@@ -10,7 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HEADER_MAX = 16 << 20, TENSORS_MAX = 100000, PREFIX = 8, NAME_MAX_BYTES = 1024 };
+enum {
+    HEADER_MAX = 16 << 20,
+    TENSORS_MAX = 8000,
+    OBJECTS_MAX = TENSORS_MAX + 2, /* the header, the metadata, one a tensor */
+    VALUES_MAX = 9 * TENSORS_MAX,  /* a matrix has eight */
+    PREFIX = 8,
+    NAME_MAX_BYTES = 1024
+};
 
 static uint64_t u64_le(const unsigned char *at)
 {
@@ -18,6 +25,30 @@ static uint64_t u64_le(const unsigned char *at)
     for (int i = 7; i >= 0; i--)
         v = v << 8 | at[i];
     return v;
+}
+
+/* The JSON tree of a header takes up to 80 times the header's bytes. So its objects and values are
+ * counted first: what passes takes at most 16 MiB besides the file. */
+static enum status header_bounded(const unsigned char *text, size_t len, struct err *err)
+{
+    size_t objects = 0, values = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = text[i];
+        if (in_string && c == '\\')
+            i++;
+        else if (c == '"')
+            in_string = !in_string;
+        else if (!in_string) {
+            objects += c == '{';
+            values += c == ',' || c == '[' || c == '{';
+        }
+    }
+    if (objects > OBJECTS_MAX || values > VALUES_MAX)
+        return err_set(err, STATUS_TOO_LARGE,
+                       "safetensors header of %zu objects and %zu values; the limits are %d and %d",
+                       objects, values, OBJECTS_MAX, VALUES_MAX);
+    return STATUS_OK;
 }
 
 /* dims of one tensor into entry; *size: its bytes, all products checked */
@@ -38,8 +69,13 @@ static enum status shape_parse(const json *info, struct safetensors_entry *entry
     return STATUS_OK;
 }
 
-/* Leaves the offset in entry->data as a pointer into the data section. */
-static enum status entry_parse(const json *info, const unsigned char *data, size_t data_len,
+/* The data section: its length, and its bytes unless they are not in memory. */
+struct section {
+    const unsigned char *bytes;
+    uint64_t len;
+};
+
+static enum status entry_parse(const json *info, const struct section *data,
                                struct safetensors_entry *entry, struct err *err)
 {
     static const char *const known[] = {"dtype", "shape", "data_offsets", NULL};
@@ -58,17 +94,18 @@ static enum status entry_parse(const json *info, const unsigned char *data, size
     int64_t begin, end;
     TRY(json_int_at(offsets, 0, 0, INT64_MAX, &begin, err));
     TRY(json_int_at(offsets, 1, 0, INT64_MAX, &end, err));
-    if (end < begin || (uint64_t)end > data_len)
+    if (end < begin || (uint64_t)end > data->len)
         return err_set(err, STATUS_SHAPE,
                        "data_offsets [%" PRId64 ", %" PRId64 "] do not lie "
-                       "in the %zu bytes of data",
-                       begin, end, data_len);
+                       "in the %" PRIu64 " bytes of data",
+                       begin, end, data->len);
     if ((uint64_t)(end - begin) != size)
         return err_set(err, STATUS_SHAPE,
                        "data_offsets span %" PRId64 " bytes, dtype and shape "
                        "need %zu",
                        end - begin, size);
-    entry->data = data + begin;
+    entry->at = (uint64_t)begin;
+    entry->data = data->bytes ? data->bytes + begin : NULL;
     entry->size = size;
     return STATUS_OK;
 }
@@ -127,35 +164,34 @@ static enum status entries_allocate(const json *header, struct safetensors *out,
 static int entry_compare(const void *a, const void *b)
 {
     const struct safetensors_entry *x = a, *y = b;
-    const unsigned char *p = x->data, *q = y->data;
-    if (p != q)
-        return p < q ? -1 : 1;
+    if (x->at != y->at)
+        return x->at < y->at ? -1 : 1;
     return (x->size > y->size) - (x->size < y->size);
 }
 
 /* Sorts, and refuses gaps, overlaps and bytes that belong to no tensor. */
-static enum status entries_order(struct safetensors *out, const unsigned char *data,
-                                 size_t data_len, struct err *err)
+static enum status entries_order(struct safetensors *out, uint64_t data_len, struct err *err)
 {
     qsort(out->entries, out->count, sizeof *out->entries, entry_compare);
-    const unsigned char *expected = data;
+    uint64_t expected = 0;
     for (size_t i = 0; i < out->count; i++) {
         const struct safetensors_entry *entry = &out->entries[i];
-        const unsigned char *at = entry->data;
-        if (at != expected)
+        if (entry->at != expected)
             return err_set(err, STATUS_SHAPE,
-                           "tensor \"%.64s\" begins at byte %td of the data, "
-                           "the one before it ends at %td: gaps and overlaps are not allowed",
-                           entry->name, at - data, expected - data);
-        expected = at + entry->size;
+                           "tensor \"%.64s\" begins at byte %" PRIu64 " of the data, "
+                           "the one before it ends at %" PRIu64
+                           ": gaps and overlaps are not allowed",
+                           entry->name, entry->at, expected);
+        expected = entry->at + entry->size;
     }
-    if ((size_t)(expected - data) != data_len)
-        return err_set(err, STATUS_SHAPE, "%zu bytes of data, but the tensors cover only %td",
-                       data_len, expected - data);
+    if (expected != data_len)
+        return err_set(err, STATUS_SHAPE,
+                       "%" PRIu64 " bytes of data, but the tensors cover only %" PRIu64, data_len,
+                       expected);
     return STATUS_OK;
 }
 
-static enum status header_read(const json *header, const unsigned char *data, size_t data_len,
+static enum status header_read(const json *header, const struct section *data,
                                struct safetensors *out, struct err *err)
 {
     if (!json_is_object(header))
@@ -170,53 +206,84 @@ static enum status header_read(const json *header, const unsigned char *data, si
             continue;
         }
         struct safetensors_entry *entry = &out->entries[out->count];
-        if (entry_parse(value, data, data_len, entry, err) != STATUS_OK)
+        if (entry_parse(value, data, entry, err) != STATUS_OK)
             return err_prefix(err, "tensor \"%.64s\"", key);
         entry->name = names;
         names = stpcpy(names, key) + 1;
         out->count++;
     }
-    return entries_order(out, data, data_len, err);
+    return entries_order(out, data->len, err);
 }
 
-static enum status parse(const unsigned char *bytes, size_t len, struct safetensors *out,
-                         struct err *err)
+enum status safetensors_header_bytes(const void *prefix, uint64_t file_bytes, size_t *header_bytes,
+                                     struct err *err)
 {
-    if (len < PREFIX)
+    if (file_bytes < PREFIX)
         return err_set(err, STATUS_MALFORMED,
-                       "%zu bytes are no safetensors file: its first 8 hold "
+                       "%" PRIu64 " bytes are no safetensors file: its first 8 hold "
                        "the header's length",
-                       len);
-    uint64_t header_len = u64_le(bytes);
+                       file_bytes);
+    uint64_t header_len = u64_le(prefix);
     if (header_len > HEADER_MAX)
         return err_set(err, STATUS_TOO_LARGE,
                        "safetensors header of %" PRIu64 " bytes; the limit "
                        "is %d",
                        header_len, HEADER_MAX);
-    if (header_len > len - PREFIX)
+    if (header_len > file_bytes - PREFIX)
         return err_set(err, STATUS_MALFORMED,
                        "safetensors header of %" PRIu64 " bytes in a file "
-                       "of %zu: it was cut short",
-                       header_len, len);
-    if (header_len == 0 || bytes[PREFIX] != '{')
+                       "of %" PRIu64 ": it was cut short",
+                       header_len, file_bytes);
+    *header_bytes = PREFIX + (size_t)header_len;
+    return STATUS_OK;
+}
+
+/* bytes: the header and, when in_memory, the data behind it */
+static enum status parse(const unsigned char *bytes, uint64_t file_len, bool in_memory,
+                         struct safetensors *out, struct err *err)
+{
+    size_t header_bytes = 0;
+    TRY(safetensors_header_bytes(bytes, file_len, &header_bytes, err));
+    if (header_bytes == PREFIX || bytes[PREFIX] != '{')
         return err_set(err, STATUS_MALFORMED, "the safetensors header must begin with '{'");
+    TRY(header_bounded(bytes + PREFIX, header_bytes - PREFIX, err));
     json *header;
-    TRY(json_parse(bytes + PREFIX, (size_t)header_len, &header, err));
-    const unsigned char *data = bytes + PREFIX + header_len;
-    enum status status = header_read(header, data, len - PREFIX - (size_t)header_len, out, err);
+    TRY(json_parse(bytes + PREFIX, header_bytes - PREFIX, &header, err));
+    const struct section data = {in_memory ? bytes + header_bytes : NULL, file_len - header_bytes};
+    enum status status = header_read(header, &data, out, err);
     json_free(header);
+    return status;
+}
+
+static enum status parse_or_close(const void *bytes, uint64_t file_len, bool in_memory,
+                                  struct safetensors *out, struct err *err)
+{
+    struct err own; /* statuses travel through err_prefix, which needs one */
+    memset(out, 0, sizeof *out);
+    enum status status = parse(bytes, file_len, in_memory, out, err ? err : &own);
+    if (status != STATUS_OK)
+        safetensors_close(out);
     return status;
 }
 
 enum status safetensors_parse(const void *data, size_t len, struct safetensors *out,
                               struct err *err)
 {
-    struct err own; /* statuses travel through err_prefix, which needs one */
+    return parse_or_close(data, len, true, out, err);
+}
+
+enum status safetensors_parse_header(const void *header, size_t header_bytes, uint64_t file_bytes,
+                                     struct safetensors *out, struct err *err)
+{
+    size_t needed = 0;
     memset(out, 0, sizeof *out);
-    enum status status = parse(data, len, out, err ? err : &own);
-    if (status != STATUS_OK)
-        safetensors_close(out);
-    return status;
+    if (header_bytes < PREFIX)
+        return err_set(err, STATUS_MALFORMED, "a safetensors header of %zu bytes", header_bytes);
+    TRY(safetensors_header_bytes(header, file_bytes, &needed, err));
+    if (header_bytes != needed)
+        return err_set(err, STATUS_MALFORMED, "a safetensors header of %zu bytes, not %zu", needed,
+                       header_bytes);
+    return parse_or_close(header, file_bytes, false, out, err);
 }
 
 enum status safetensors_open(struct io *io, const char *path, size_t max_bytes,
@@ -296,6 +363,8 @@ static enum status header_build(json *header, const struct safetensors_entry *en
                                 struct err *err)
 {
     size_t end = 0;
+    if (count > TENSORS_MAX)
+        return err_set(err, STATUS_TOO_LARGE, "%zu tensors; the limit is %d", count, TENSORS_MAX);
     for (size_t i = 0; i < count; i++) {
         size_t begin = end, size = 0;
         TRY(entry_bytes(&entries[i], &size, err));
@@ -321,9 +390,8 @@ static bool metadata_build(json *header, const char *const *keys, const char *co
     return json_set_take(header, "__metadata__", object) && fine;
 }
 
-/* The length, the header padded with spaces to 8 bytes, then the tensors' bytes. */
-static enum status file_append(const json *header, const struct safetensors_entry *entries,
-                               size_t count, struct buf *out)
+/* The length, then the header padded with spaces to 8 bytes. */
+static enum status header_append(const json *header, struct buf *out)
 {
     static const unsigned char prefix[PREFIX];
     size_t start = out->len;
@@ -334,17 +402,12 @@ static enum status file_append(const json *header, const struct safetensors_entr
     uint64_t header_len = out->len - start - PREFIX;
     for (int i = 0; i < PREFIX; i++)
         out->data[start + (size_t)i] = (unsigned char)(header_len >> (8 * i));
-    for (size_t i = 0; i < count; i++) {
-        size_t size = 0;
-        TRY(entry_bytes(&entries[i], &size, NULL));
-        TRY(buf_append(out, entries[i].data, size));
-    }
     return STATUS_OK;
 }
 
-enum status safetensors_write(const struct safetensors_entry *entries, size_t count,
-                              const char *const *meta_keys, const char *const *meta_values,
-                              size_t meta_count, struct buf *out, struct err *err)
+enum status safetensors_write_header(const struct safetensors_entry *entries, size_t count,
+                                     const char *const *meta_keys, const char *const *meta_values,
+                                     size_t meta_count, struct buf *out, struct err *err)
 {
     json *header = json_object_new();
     if (!header || !metadata_build(header, meta_keys, meta_values, meta_count)) {
@@ -353,14 +416,30 @@ enum status safetensors_write(const struct safetensors_entry *entries, size_t co
     }
     size_t start = out->len;
     enum status status = header_build(header, entries, count, err);
-    if (status == STATUS_OK) {
-        status = file_append(header, entries, count, out);
-        if (status != STATUS_OK)
-            err_set(err, status, "a safetensors file of these tensors does not fit into %zu bytes",
-                    out->max);
-    }
+    if (status == STATUS_OK && (status = header_append(header, out)) != STATUS_OK)
+        err_set(err, status, "a safetensors header of %zu tensors does not fit into %zu bytes",
+                count, out->max);
     json_free(header);
     if (status != STATUS_OK)
         out->len = start;
     return status;
+}
+
+enum status safetensors_write(const struct safetensors_entry *entries, size_t count,
+                              const char *const *meta_keys, const char *const *meta_values,
+                              size_t meta_count, struct buf *out, struct err *err)
+{
+    size_t start = out->len, size = 0;
+    TRY(safetensors_write_header(entries, count, meta_keys, meta_values, meta_count, out, err));
+    for (size_t i = 0; i < count; i++) {
+        enum status status = entry_bytes(&entries[i], &size, err);
+        if (status == STATUS_OK && (status = buf_append(out, entries[i].data, size)) != STATUS_OK)
+            err_set(err, status, "a safetensors file of these tensors does not fit into %zu bytes",
+                    out->max);
+        if (status != STATUS_OK) {
+            out->len = start;
+            return status;
+        }
+    }
+    return STATUS_OK;
 }

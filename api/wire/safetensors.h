@@ -38,8 +38,9 @@ struct safetensors_entry {
     enum dtype dtype;
     int ndim;
     uint64_t dim[SAFETENSORS_DIMS_MAX];
-    const void *data; /* within the container's bytes; may be unaligned */
+    const void *data; /* within the container's bytes, may be unaligned; NULL: not in memory */
     size_t size;      /* bytes */
+    uint64_t at;      /* of its first byte, from the first tensor's on */
 };
 
 struct safetensors {
@@ -53,6 +54,13 @@ struct safetensors {
 /* Parses bytes that stay valid while *out is used. Release with safetensors_close. */
 enum status safetensors_parse(const void *data, size_t len, struct safetensors *out,
                               struct err *err);
+/* The same from the first header_bytes bytes of a file of file_bytes (safetensors_header_bytes
+ * tells how many from the first 8); entries have no data. */
+enum { SAFETENSORS_PREFIX = 8 };
+enum status safetensors_header_bytes(const void *prefix, uint64_t file_bytes, size_t *header_bytes,
+                                     struct err *err);
+enum status safetensors_parse_header(const void *header, size_t header_bytes, uint64_t file_bytes,
+                                     struct safetensors *out, struct err *err);
 /* Reads (not maps) the whole file; refused above max_bytes. */
 enum status safetensors_open(struct io *io, const char *path, size_t max_bytes,
                              struct safetensors *out, struct err *err);
@@ -65,6 +73,11 @@ const char *safetensors_meta(const struct safetensors *file, const char *key); /
 enum status safetensors_write(const struct safetensors_entry *entries, size_t count,
                               const char *const *meta_keys, const char *const *meta_values,
                               size_t meta_count, struct buf *out, struct err *err);
+
+/* The part before the tensors' bytes; data and size of the entries are not looked at. */
+enum status safetensors_write_header(const struct safetensors_entry *entries, size_t count,
+                                     const char *const *meta_keys, const char *const *meta_values,
+                                     size_t meta_count, struct buf *out, struct err *err);
 
 /* n values of any float dtype as F32, and F32 into F16 / BF16 (round to nearest even). */
 enum status dtype_to_f32(enum dtype dtype, const void *data, size_t n, float *out);

@@ -67,6 +67,13 @@ static inline ssize_t fault_write(struct io *io, int fd, const void *data, size_
     return io_posix()->write(io_posix(), fd, data, len);
 }
 
+static inline ssize_t fault_pread(struct io *io, int fd, void *data, size_t len, off_t at)
+{
+    if (fault_hits(io, FAULT_READ) || fault_trickles(io, &len))
+        return -1;
+    return io_posix()->pread(io_posix(), fd, data, len, at);
+}
+
 static inline int fault_sync(struct io *io, int fd)
 {
     return fault_hits(io, FAULT_SYNC) ? -1 : io_posix()->sync(io_posix(), fd);
@@ -97,7 +104,7 @@ static inline int fault_mkdir(struct io *io, const char *path, mode_t mode)
 static inline struct fault_io fault_io_make(int countdown, int error)
 {
     struct fault_io fault = {.io = {fault_open, fault_read, fault_write, fault_sync, fault_close,
-                                    fault_rename, fault_unlink, fault_mkdir},
+                                    fault_rename, fault_unlink, fault_mkdir, fault_pread},
                              .countdown = countdown,
                              .error = error};
     return fault;

@@ -116,9 +116,9 @@ static enum status decode_with(const char *meta, const struct safetensors_entry 
 }
 
 static const struct safetensors_entry good_entries[] = {
-    {"codes", DTYPE_U8, 1, {3}, "abc", 3},
-    {"scales", DTYPE_U8, 1, {2}, "de", 2},
-    {"more", DTYPE_U8, 1, {1}, "f", 1},
+    {"codes", DTYPE_U8, 1, {3}, "abc", 3, 0},
+    {"scales", DTYPE_U8, 1, {2}, "de", 2, 0},
+    {"more", DTYPE_U8, 1, {1}, "f", 1, 0},
 };
 
 static const struct {
