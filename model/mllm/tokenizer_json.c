@@ -379,8 +379,11 @@ static enum status read_vocab(struct reader *r, const json *vocab,
     for (const char *key; (key = json_next(vocab, &cursor, NULL)) != NULL;) {
         size_t len = strlen(key);
         TRY(json_get_int(vocab, key, 0, VOCAB_IDS - 1, &id, r->err));
-        if (vocab_get(&t->vocab, id) && vocab_find(&t->vocab, key, len) == id)
+        if (vocab_get(&t->vocab, id) && vocab_find(&t->vocab, key, len) == id) {
+            if (t->vocab.tokens[id].kind == TOKEN_USER) /* the model's own as well */
+                t->vocab.tokens[id].kind = TOKEN_NORMAL;
             continue;
+        }
         if (len == 0 || len > VOCAB_TOKEN_BYTES || raw_bytes(r, key, len) != STATUS_OK)
             return err_set(r->err, STATUS_MALFORMED,
                            "vocab: \"%.64s\" is not in byte-level characters", key);
