@@ -7,7 +7,7 @@
 #include <immintrin.h>
 #include <string.h>
 
-enum { LANES16 = 16, PANEL_BLOCKS = 64, PANEL_ROWS_MAX = 32 };
+enum { LANES16 = 16, PANEL_BLOCKS = 64, PANEL_ROWS_MAX = 32, PANEL_AHEAD = 256 };
 
 /* The parts of the VNNI set that the AMX set takes over. */
 void vnni_unpack(const struct weight *w, size_t from, size_t count, float *out);
@@ -60,6 +60,11 @@ struct panel {
     _Alignas(64) uint8_t bytes[PANEL_BLOCKS * PANEL_ROWS_MAX * WEIGHT_BLOCK];
 };
 
+static inline uint8_t *panel_block(struct panel *p, int block, int row)
+{
+    return p->bytes + ((ptrdiff_t)block * PANEL_ROWS_MAX + row) * WEIGHT_BLOCK;
+}
+
 static inline __m512i nf4_block(const uint8_t *code, __m512i table)
 {
     __m256i byte = _mm256_loadu_si256((const void *)code), four = _mm256_set1_epi8(15),
@@ -68,19 +73,50 @@ static inline __m512i nf4_block(const uint8_t *code, __m512i table)
     return _mm512_shuffle_epi8(table, _mm512_inserti64x4(_mm512_castsi256_si512(high), low, 1));
 }
 
-static inline void panel_row(struct panel *p, const struct weight *w, int bias, int r, size_t at)
+/* Two blocks of each row at a time: a line of its codes */
+static inline void panel_nf4(struct panel *p, __m512i table, const uint8_t *code, size_t stride)
 {
-    const __m512i table = nf4_table(bias), flip = _mm512_set1_epi8((char)bias);
-    uint8_t *to = p->bytes + (size_t)r * WEIGHT_BLOCK;
-    float q8 = w->type == WEIGHT_Q8 ? w->scale[at / (size_t)w->cols] : 0;
-    for (int b = 0; b < p->blocks; b++, at += WEIGHT_BLOCK) {
-        __m512i byte =
-            w->type == WEIGHT_NF4
-                ? nf4_block((const uint8_t *)w->codes + at / 2, table)
-                : _mm512_add_epi8(_mm512_loadu_si512((const int8_t *)w->codes + at), flip);
-        _mm512_store_si512(to + (size_t)b * PANEL_ROWS_MAX * WEIGHT_BLOCK, byte);
-        p->scale[b * PANEL_ROWS_MAX + r] =
-            (w->type == WEIGHT_NF4 ? w->scale[at / WEIGHT_BLOCK] : q8) / 127;
+    const __m512i four = _mm512_set1_epi8(15);
+    int b = 0;
+    for (; b + 2 <= p->blocks; b += 2)
+        for (int r = 0; r < p->rows; r++) {
+            const uint8_t *at = code + (size_t)r * stride + (size_t)b * (WEIGHT_BLOCK / 2);
+            uint8_t *to = panel_block(p, b, r);
+            __m512i byte = _mm512_loadu_si512(at);
+            _mm_prefetch((const char *)(at + PANEL_AHEAD), _MM_HINT_T0);
+            __m512i high = _mm512_shuffle_epi8(table,
+                                               _mm512_and_si512(_mm512_srli_epi16(byte, 4), four)),
+                    low = _mm512_shuffle_epi8(table, _mm512_and_si512(byte, four));
+            _mm512_store_si512(to, _mm512_shuffle_i64x2(high, low, 0x44));
+            _mm512_store_si512(to + PANEL_ROWS_MAX * WEIGHT_BLOCK,
+                               _mm512_shuffle_i64x2(high, low, 0xee));
+        }
+    for (int r = 0; b < p->blocks && r < p->rows; r++)
+        _mm512_store_si512(
+            panel_block(p, b, r),
+            nf4_block(code + (size_t)r * stride + (size_t)b * (WEIGHT_BLOCK / 2), table));
+}
+
+static inline void panel_q8(struct panel *p, __m512i flip, const int8_t *code, size_t stride)
+{
+    for (int b = 0; b < p->blocks; b++)
+        for (int r = 0; r < p->rows; r++) {
+            const int8_t *at = code + (size_t)r * stride + (size_t)b * WEIGHT_BLOCK;
+            _mm_prefetch((const char *)(at + PANEL_AHEAD), _MM_HINT_T0);
+            _mm512_store_si512(panel_block(p, b, r),
+                               _mm512_xor_si512(_mm512_loadu_si512(at), flip));
+        }
+}
+
+static inline void panel_scales(struct panel *p, const struct weight *w, int from, int first)
+{
+    size_t blocks = (size_t)w->cols / WEIGHT_BLOCK;
+    for (int r = 0; r < p->rows; r++) {
+        size_t row = (size_t)(from + r);
+        const float *scale =
+            w->scale + (w->type == WEIGHT_NF4 ? row * blocks + (size_t)first : row);
+        for (int b = 0; b < p->blocks; b++)
+            p->scale[b * PANEL_ROWS_MAX + r] = scale[w->type == WEIGHT_NF4 ? b : 0] * (1.0f / 127);
     }
 }
 
@@ -94,9 +130,12 @@ static inline void panel_fill(struct panel *p, const struct weight *w, int bias,
         memset(p->scale, 0, sizeof p->scale);
         memset(p->bytes, 0, (size_t)blocks * PANEL_ROWS_MAX * WEIGHT_BLOCK);
     }
-    for (int r = 0; r < p->rows; r++)
-        panel_row(p, w, bias, r,
-                  (size_t)(from + r) * (size_t)w->cols + (size_t)first * WEIGHT_BLOCK);
+    size_t I = (size_t)w->cols, at = (size_t)from * I + (size_t)first * WEIGHT_BLOCK;
+    if (w->type == WEIGHT_NF4)
+        panel_nf4(p, nf4_table(bias), (const uint8_t *)w->codes + at / 2, I / 2);
+    else
+        panel_q8(p, _mm512_set1_epi8((char)bias), (const int8_t *)w->codes + at, I);
+    panel_scales(p, w, from, first);
 }
 
 /* 16 columns of y from sums (16 o, 32 m): `rows` rows, `columns` of them, added to what is there

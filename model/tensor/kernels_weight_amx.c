@@ -35,34 +35,54 @@ static inline void dot_two(const uint8_t *w, const int8_t *x, const int8_t *x_ne
     _tile_stored(3, dot + 528, 128);
 }
 
-/* sum (rows, T * 16) += dot times the scales of W's rows and the steps of x's */
-static inline void add_block(const int32_t *dot, const float *scale, const float *step,
-                             const float *step_next, int rows, float *sum)
+/* The same (32 W, 16 x) */
+static inline void dot_one(const uint8_t *w, const int8_t *x, int32_t *dot)
 {
-    __m512 first = _mm512_load_ps(step), second = _mm512_load_ps(step_next);
-    for (int r = 0; r < rows; r++) {
-        __m512 by = _mm512_set1_ps(scale[r]);
-        float *at = sum + r * 32;
-        __m512 a = _mm512_cvtepi32_ps(_mm512_load_si512(dot + r * 32)),
-               b = _mm512_cvtepi32_ps(_mm512_load_si512(dot + r * 32 + 16));
-        _mm512_store_ps(at, _mm512_fmadd_ps(a, _mm512_mul_ps(first, by), _mm512_load_ps(at)));
-        _mm512_store_ps(at + 16,
-                        _mm512_fmadd_ps(b, _mm512_mul_ps(second, by), _mm512_load_ps(at + 16)));
-    }
+    _tile_zero(0);
+    _tile_zero(2);
+    _tile_loadd(4, w, 64);
+    _tile_loadd(6, x, 64);
+    _tile_dpbssd(0, 4, 6);
+    _tile_loadd(5, w + 1024, 64);
+    _tile_dpbssd(2, 5, 6);
+    _tile_stored(0, dot, 128);
+    _tile_stored(2, dot + 512, 128);
+}
+
+/* sum (rows, T of 2 tiles of 16) += dot times the scales of W's rows and the steps of x's */
+static inline __attribute__((always_inline)) void add_block(const int32_t *dot, const float *scale,
+                                                            const float *step, size_t next,
+                                                            int rows, int T, float *sum)
+{
+    __m512 steps[2];
+    for (int t = 0; t < T; t++)
+        steps[t] = _mm512_load_ps(step + (size_t)t * next * LANES16);
+    for (int r = 0; r < rows; r++)
+        for (int t = 0; t < T; t++) {
+            float *at = sum + (r * 2 + t) * LANES16;
+            __m512 by = _mm512_mul_ps(steps[t], _mm512_set1_ps(scale[r])),
+                   add = _mm512_cvtepi32_ps(_mm512_load_si512(dot + (r * 2 + t) * LANES16));
+            _mm512_store_ps(at, _mm512_fmadd_ps(add, by, _mm512_load_ps(at)));
+        }
 }
 
 static void amx_tiles(const struct panel *p, const struct rounded *x, size_t block, int T,
                       float *sum)
 {
-    _Alignas(64) int32_t dot[32 * 32];
-    size_t next = T == 2 ? (size_t)x->I / WEIGHT_BLOCK : 0;
+    _Alignas(64) int32_t dot[4 * LANES16 * LANES16];
+    size_t next = (size_t)x->I / WEIGHT_BLOCK;
     memset(sum, 0, sizeof dot);
     for (size_t b = 0; b < (size_t)p->blocks; b++) {
-        size_t at = block + b;
-        const int8_t *code = x->code + at * 1024;
-        const float *step = x->step + at * LANES16;
-        dot_two(p->bytes + b * PANEL_ROWS_MAX * WEIGHT_BLOCK, code, code + next * 1024, dot);
-        add_block(dot, p->scale + b * PANEL_ROWS_MAX, step, step + next * LANES16, p->rows, sum);
+        const uint8_t *w = p->bytes + b * PANEL_ROWS_MAX * WEIGHT_BLOCK;
+        const int8_t *code = x->code + (block + b) * 1024;
+        const float *scale = p->scale + b * PANEL_ROWS_MAX, *step = x->step + (block + b) * LANES16;
+        if (T == 2) {
+            dot_two(w, code, code + next * 1024, dot);
+            add_block(dot, scale, step, next, p->rows, 2, sum);
+        } else {
+            dot_one(w, code, dot);
+            add_block(dot, scale, step, next, p->rows, 1, sum);
+        }
     }
 }
 

@@ -108,42 +108,73 @@ void vnni_many_round(const struct weight *w, const float *x, int first, struct r
 
 /* ---- few rows ---- */
 
-/* How far ahead of the codes in use memory is asked for: one row's reads alone leave a fifth of its
- * speed unused. */
-enum { AHEAD_BYTES = 2048 };
+/* Memory is asked for some KiB ahead of the codes in use, by rows of the next turns: without it, a
+ * fifth of its speed is left unused. */
+enum { AHEAD_BYTES = 2048, AHEAD_MAX = 8192 };
 
-/* W's codes times x's, four at a time, of two blocks of NF4 (lanes 0..7 and 8..15) */
-INLINE __m512 nf4_pair(__m512i high, __m512i low, const int8_t *x, const int32_t *offset)
+INLINE size_t ahead_bytes(size_t row_bytes, int R)
 {
-    __m512i sum = _mm512_load_si512(offset);
-    sum = _mm512_dpbusd_epi32(sum, high, _mm512_load_si512(x));
-    sum = _mm512_dpbusd_epi32(sum, low, _mm512_load_si512(x + 64));
-    return _mm512_cvtepi32_ps(sum);
+    size_t turn = row_bytes * (size_t)R;
+    return R == 1 ? AHEAD_BYTES : (AHEAD_BYTES + turn - 1) / turn * turn;
 }
 
-/* Up to 16 blocks: their scales lie in one register a row of x. */
-INLINE void nf4_pairs(const uint8_t *code, const float *scale, size_t first, size_t pairs,
-                      const struct rounded *x, int M, __m512 *sum)
+/* Both kernels take R rows of W with M rows of x at a time, R * M <= 4; sum (R,M) has 16 lanes. */
+enum { SUMS = WEIGHT_FEW };
+
+/* The lanes of each of four sums added up */
+INLINE __m128 sums_total(const __m512 *sum)
 {
+    __m512 a = _mm512_add_ps(_mm512_unpacklo_ps(sum[0], sum[1]),
+                             _mm512_unpackhi_ps(sum[0], sum[1])),
+           b = _mm512_add_ps(_mm512_unpacklo_ps(sum[2], sum[3]),
+                             _mm512_unpackhi_ps(sum[2], sum[3])),
+           c = _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x44), _mm512_shuffle_ps(a, b, 0xee));
+    __m256 d = _mm256_add_ps(_mm512_castps512_ps256(c), _mm512_extractf32x8_ps(c, 1));
+    return _mm_add_ps(_mm256_castps256_ps128(d), _mm256_extractf128_ps(d, 1));
+}
+
+INLINE void sums_store(const __m512 *sum, const float *factor, int R, int M, float *y, size_t O)
+{
+    _Alignas(16) float total[SUMS];
+    _mm_store_ps(total, sums_total(sum));
+    for (int r = 0; r < R; r++)
+        for (int m = 0; m < M; m++)
+            y[(size_t)m * O + (size_t)r] = total[r * M + m] * factor[r];
+}
+
+/* Up to 16 blocks of each row, in pairs (the lanes 0..7 and 8..15 of the products of codes): their
+ * scales lie in one register a sum. */
+INLINE void nf4_pairs(const uint8_t *code, const float *scale, size_t first, size_t pairs,
+                      const struct rounded *x, int R, int M, __m512 *sum)
+{
+    const size_t ahead = ahead_bytes((size_t)x->I / 2, R);
     const __m512i table = nf4_table(128), four = _mm512_set1_epi8(15), two = _mm512_set1_epi32(2);
     __m512i lane = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
     __mmask16 mask = (__mmask16)((1u << 2 * pairs) - 1);
-    __m512 both[WEIGHT_FEW];
+    __m512 both[SUMS];
     size_t I = (size_t)x->I, blocks = I / WEIGHT_BLOCK;
-    for (int m = 0; m < M; m++)
-        both[m] =
-            _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, scale + 2 * first),
-                          _mm512_maskz_loadu_ps(mask, x->step + (size_t)m * blocks + 2 * first));
-    for (size_t p = first; p < first + pairs; p++) {
-        __m512i byte = _mm512_loadu_si512(code + p * 64);
-        _mm_prefetch((const char *)(code + p * 64 + AHEAD_BYTES), _MM_HINT_T0);
-        __m512i high =
-                    _mm512_shuffle_epi8(table, _mm512_and_si512(_mm512_srli_epi16(byte, 4), four)),
-                low = _mm512_shuffle_epi8(table, _mm512_and_si512(byte, four));
+    for (int r = 0; r < R; r++)
         for (int m = 0; m < M; m++)
-            sum[m] = _mm512_fmadd_ps(nf4_pair(high, low, x->code + (size_t)m * I + p * 128,
-                                              x->offset + ((size_t)m * blocks + p) * LANES16),
-                                     _mm512_permutexvar_ps(lane, both[m]), sum[m]);
+            both[r * M + m] = _mm512_mul_ps(
+                _mm512_maskz_loadu_ps(mask, scale + (size_t)r * blocks + 2 * first),
+                _mm512_maskz_loadu_ps(mask, x->step + (size_t)m * blocks + 2 * first));
+    for (size_t p = first; p < first + pairs; p++) {
+        for (int r = 0; r < R; r++) {
+            const uint8_t *at = code + (size_t)r * I / 2 + p * 64;
+            __m512i byte = _mm512_loadu_si512(at), high = _mm512_srli_epi16(byte, 4);
+            _mm_prefetch((const char *)(at + ahead), _MM_HINT_T0);
+            high = _mm512_shuffle_epi8(table, _mm512_and_si512(high, four));
+            byte = _mm512_shuffle_epi8(table, _mm512_and_si512(byte, four));
+            for (int m = 0; m < M; m++) {
+                const int8_t *xs = x->code + (size_t)m * I + p * 128;
+                __m512i dot = _mm512_load_si512(x->offset + ((size_t)m * blocks + p) * LANES16);
+                dot = _mm512_dpbusd_epi32(dot, high, _mm512_load_si512(xs));
+                dot = _mm512_dpbusd_epi32(dot, byte, _mm512_load_si512(xs + 64));
+                sum[r * M + m] =
+                    _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot),
+                                    _mm512_permutexvar_ps(lane, both[r * M + m]), sum[r * M + m]);
+            }
+        }
         lane = _mm512_add_epi32(lane, two);
     }
 }
@@ -162,74 +193,86 @@ INLINE void nf4_last(const uint8_t *code, float scale, const struct rounded *x, 
     }
 }
 
-INLINE void nf4_few(const struct weight *w, int from, int to, const struct rounded *x, int M,
-                    float *y)
+INLINE void nf4_rows(const struct weight *w, int o, const struct rounded *x, int R, int M, float *y)
 {
+    static const float factor[SUMS] = {1.0f / 127, 1.0f / 127, 1.0f / 127, 1.0f / 127};
     size_t blocks = (size_t)w->cols / WEIGHT_BLOCK, pairs = blocks / 2;
-    for (size_t o = (size_t)from; o < (size_t)to; o++) {
-        const uint8_t *code = (const uint8_t *)w->codes + o * blocks * (WEIGHT_BLOCK / 2);
-        const float *scale = w->scale + o * blocks;
-        __m512 sum[WEIGHT_FEW];
-        for (int m = 0; m < M; m++)
-            sum[m] = _mm512_setzero_ps();
-        for (size_t p = 0; p < pairs; p += 8)
-            nf4_pairs(code, scale, p, pairs - p < 8 ? pairs - p : 8, x, M, sum);
-        if (blocks % 2)
-            nf4_last(code, scale[blocks - 1], x, M, sum);
-        for (size_t m = 0; m < (size_t)M; m++)
-            y[m * (size_t)w->rows + o] = _mm512_reduce_add_ps(sum[m]) / 127;
-    }
+    const uint8_t *code = (const uint8_t *)w->codes + (size_t)o * blocks * (WEIGHT_BLOCK / 2);
+    const float *scale = w->scale + (size_t)o * blocks;
+    __m512 sum[SUMS];
+    for (int i = 0; i < SUMS; i++)
+        sum[i] = _mm512_setzero_ps();
+    for (size_t p = 0; p < pairs; p += 8)
+        nf4_pairs(code, scale, p, pairs - p < 8 ? pairs - p : 8, x, R, M, sum);
+    for (int r = 0; blocks % 2 && r < R; r++)
+        nf4_last(code + (size_t)r * blocks * (WEIGHT_BLOCK / 2),
+                 scale[(size_t)(r + 1) * blocks - 1], x, M, sum + r * M);
+    sums_store(sum, factor, R, M, y + o, (size_t)w->rows);
 }
 
-INLINE void q8_few(const struct weight *w, int from, int to, const struct rounded *x, int M,
-                   float *y)
+INLINE void q8_rows(const struct weight *w, int o, const struct rounded *x, int R, int M, float *y)
 {
     const __m512i flip = _mm512_set1_epi8((char)128);
-    size_t I = (size_t)w->cols, blocks = I / WEIGHT_BLOCK;
-    for (size_t o = (size_t)from; o < (size_t)to; o++) {
-        const int8_t *code = (const int8_t *)w->codes + o * I;
-        __m512 sum[WEIGHT_FEW];
-        for (int m = 0; m < M; m++)
-            sum[m] = _mm512_setzero_ps();
-        for (size_t b = 0; b < blocks; b++) {
-            __m512i byte = _mm512_xor_si512(_mm512_loadu_si512(code + b * WEIGHT_BLOCK), flip);
-            _mm_prefetch((const char *)(code + b * WEIGHT_BLOCK + AHEAD_BYTES), _MM_HINT_T0);
+    size_t I = (size_t)w->cols, blocks = I / WEIGHT_BLOCK, ahead = ahead_bytes(I, R);
+    const int8_t *code = (const int8_t *)w->codes + (size_t)o * I;
+    float factor[SUMS];
+    __m512 sum[SUMS];
+    for (int i = 0; i < SUMS; i++)
+        sum[i] = _mm512_setzero_ps();
+    for (size_t b = 0; b < blocks; b++)
+        for (int r = 0; r < R; r++) {
+            const int8_t *at = code + (size_t)r * I + b * WEIGHT_BLOCK;
+            __m512i byte = _mm512_xor_si512(_mm512_loadu_si512(at), flip);
+            _mm_prefetch((const char *)(at + ahead), _MM_HINT_T0);
             for (size_t m = 0; m < (size_t)M; m++) {
-                __m512i dot = _mm512_dpbusd_epi32(
-                    _mm512_load_si512(x->offset + (m * blocks + b) * LANES16), byte,
-                    _mm512_load_si512(x->code + m * I + b * WEIGHT_BLOCK));
-                sum[m] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot),
-                                         _mm512_set1_ps(x->step[m * blocks + b]), sum[m]);
+                __m512i dot = _mm512_load_si512(x->offset + (m * blocks + b) * LANES16);
+                dot = _mm512_dpbusd_epi32(dot, byte,
+                                          _mm512_load_si512(x->code + m * I + b * WEIGHT_BLOCK));
+                __m512 *to = &sum[(size_t)(r * M) + m];
+                *to = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot),
+                                      _mm512_set1_ps(x->step[m * blocks + b]), *to);
             }
         }
-        for (size_t m = 0; m < (size_t)M; m++)
-            y[m * (size_t)w->rows + o] = _mm512_reduce_add_ps(sum[m]) * (w->scale[o] / 127);
-    }
+    for (int r = 0; r < R; r++)
+        factor[r] = w->scale[o + r] / 127;
+    sums_store(sum, factor, R, M, y + o, (size_t)w->rows);
 }
 
-INLINE void few_rows(const struct weight *w, int from, int to, const struct rounded *x, int M,
-                     float *y)
+INLINE void few_rows(const struct weight *w, int from, int to, const struct rounded *x, int R,
+                     int M, float *y)
 {
-    if (w->type == WEIGHT_NF4)
-        nf4_few(w, from, to, x, M, y);
-    else
-        q8_few(w, from, to, x, M, y);
+    int o = from;
+    if (w->type == WEIGHT_NF4) {
+        for (; o + R <= to; o += R)
+            nf4_rows(w, o, x, R, M, y);
+        for (; o < to; o++)
+            nf4_rows(w, o, x, 1, M, y);
+    } else {
+        for (; o + R <= to; o += R)
+            q8_rows(w, o, x, R, M, y);
+        for (; o < to; o++)
+            q8_rows(w, o, x, 1, M, y);
+    }
 }
 
 void vnni_few(const struct weight *w, int from, int to, const struct rounded *x, float *y)
 {
+    bool narrow = weight_code_bytes(w->type, 4, w->cols) <= AHEAD_MAX;
     switch (x->M) {
     case 1:
-        few_rows(w, from, to, x, 1, y);
+        if (narrow)
+            few_rows(w, from, to, x, 4, 1, y);
+        else
+            few_rows(w, from, to, x, 1, 1, y);
         break;
     case 2:
-        few_rows(w, from, to, x, 2, y);
+        few_rows(w, from, to, x, 2, 2, y);
         break;
     case 3:
-        few_rows(w, from, to, x, 3, y);
+        few_rows(w, from, to, x, 1, 3, y);
         break;
     default:
-        few_rows(w, from, to, x, WEIGHT_FEW, y);
+        few_rows(w, from, to, x, 1, 4, y);
     }
 }
 
@@ -244,7 +287,8 @@ INLINE void tile_block(const uint8_t *byte, const int8_t *x, const int32_t *offs
     for (int r = 0; r < R; r++)
         for (int t = 0; t < T; t++)
             dot[r][t] = _mm512_load_si512(offset + (size_t)t * next * LANES16);
-    for (int k = 0; k < 16; k++) {
+    _Pragma("GCC unroll 16") for (int k = 0; k < 16; k++)
+    {
         __m512i column[2];
         for (int t = 0; t < T; t++)
             column[t] = _mm512_load_si512(x + (size_t)t * next * 1024 + k * 64);

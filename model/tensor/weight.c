@@ -132,10 +132,10 @@ static const struct weight_kernels *product_kernels(const struct weight_how *how
     return how->kernels ? how->kernels : weight_kernels();
 }
 
-/* Rows of W whose codes are about PIECE_BYTES */
+/* Rows of W whose codes are about PIECE_BYTES, a multiple of what the kernels take at once */
 static int few_step(const struct weight *w)
 {
-    return (int)(PIECE_BYTES / (weight_code_bytes(w->type, 1, w->cols) + 1)) + 1;
+    return 4 * ((int)(PIECE_BYTES / 4 / (weight_code_bytes(w->type, 1, w->cols) + 1)) + 1);
 }
 
 /* ---- exact ---- */
