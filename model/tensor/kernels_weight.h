@@ -15,6 +15,8 @@ enum {
     WEIGHT_TILE = 16 /* rows of x that are rounded together where there are many */
 };
 
+extern const int8_t weight_nf4_bytes[16]; /* weight_nf4 * 127, rounded */
+
 /* Rows of x as code * step, of the same block; NF4's blocks have the 32 codes at even places first,
  * which meet the high nibbles of W.
  * Few rows: code (M,I), NF4's blocks in pairs, each as even, even, odd, odd; step (M,I/64); offset

@@ -15,12 +15,10 @@ void vnni_few_round(const struct weight *w, const float *x, struct rounded *out)
 void vnni_few(const struct weight *w, int from, int to, const struct rounded *x, float *y);
 void vnni_many_round(const struct weight *w, const float *x, int first, struct rounded *out);
 
-/* NF4's values times 127, rounded (kernels_weight.h), in each 16 bytes; `bias` is added */
+/* weight_nf4_bytes + bias in each 16 bytes */
 static inline __m512i nf4_table(int bias)
 {
-    static const int8_t value[16] = {-127, -88, -67, -50, -36, -23, -12, 0,
-                                     10,   20,  31,  43,  56,  71,  92,  127};
-    __m512i table = _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)value));
+    __m512i table = _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)weight_nf4_bytes));
     return _mm512_add_epi8(table, _mm512_set1_epi8((char)bias));
 }
 

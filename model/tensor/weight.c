@@ -14,6 +14,9 @@ const float weight_nf4[16] = {-1.0f,         -0.696192801f, -0.525073051f,  -0.3
                               0.0795802996f, 0.160930201f,  0.246112302f,   0.337915242f,
                               0.440709829f,  0.562617004f,  0.722956836f,   1.0f};
 
+const int8_t weight_nf4_bytes[16] = {-127, -88, -67, -50, -36, -23, -12, 0,
+                                     10,   20,  31,  43,  56,  71,  92,  127};
+
 const char *weight_type_name(enum weight_type type)
 {
     static const char *const name[] = {"bf16", "f16", "q8", "nf4"};
