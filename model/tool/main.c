@@ -12,6 +12,7 @@
 #include "model/tool/loop.h"
 #include "model/tool/pretrain_command.h"
 #include "model/tool/refit.h"
+#include "model/tool/tokenize.h"
 #include "model/tool/verify.h"
 #include <stdio.h>
 #include <string.h>
@@ -27,6 +28,7 @@ static const struct command {
     {"inspect", inspect_run, "what a model directory holds"},
     {"export", export_run, "the adapters of a fleet in the layout of PEFT"},
     {"import", import_run, "adapters in the layout of PEFT, as a trainable set or merged"},
+    {"tokenize", tokenize_run, "text to ids and back"},
     {"generate-world", generate_world_run, "write scenes and questions of the built-in world to disk"},
     {"loop", loop_run, "the whole loop in one process, for tuning"},
     {"bench", bench_run, "how fast this machine decodes, prefills and trains"},
