@@ -9,7 +9,7 @@
 #include <string.h>
 
 enum {
-    CONFIG_BYTES = 1 << 20,
+    CONFIG_BYTES = 128 << 10, /* as a JSON tree up to a hundred times that */
     WIDTH_MAX = 1 << 16,
     LAYERS_MAX = 512,
     HEADS_MAX = 1024,
@@ -212,6 +212,9 @@ enum status mllm_config_parse(const void *data, size_t len, struct mllm_config *
     struct err local = {0}; /* statuses travel through err_prefix, which needs one */
     struct err *e = err ? err : &local;
     json *root = NULL;
+    if (len > CONFIG_BYTES)
+        return err_set(err, STATUS_TOO_LARGE, "a configuration of %zu bytes; the limit is %d", len,
+                       CONFIG_BYTES);
     TRY(json_parse(data, len, &root, e));
     enum status status = read_root(root, &config, e);
     if (status == STATUS_OK)

@@ -137,6 +137,8 @@ enum status preprocess_parse(const void *data, size_t len, int side, struct prep
     struct preprocess p = preprocess_defaults();
     struct err own = {0}; /* statuses travel through err_prefix, which needs one */
     json *root;
+    if (len > PREPROCESS_BYTES)
+        return err_set(err, STATUS_TOO_LARGE, "%zu bytes; the limit is %d", len, PREPROCESS_BYTES);
     TRY(json_parse(data, len, &root, err));
     enum status status = read_root(root, side, &p, err ? err : &own);
     json_free(root);

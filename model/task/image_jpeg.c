@@ -1,7 +1,7 @@
 /* JPEG through libjpeg-turbo: the only file that includes jpeglib.h. Its errors jump out of
- * error_exit; as in image_png.c, the function that sets the jump holds nothing but pointers. A file
- * that ends too early is an error here (the library would fill the rest with grey), and so is one
- * with more scans than any real file has (each costs a pass over all pixels). */
+ * error_exit; as in image_png.c, the function that sets the jump holds nothing but pointers. Pixels
+ * that are missing or unreadable are an error here (the library would fill in grey), and so are
+ * more scans than any real file has (each costs a pass over all pixels). */
 #include "api/wire/limits.h"
 #include "model/task/image_codec.h"
 #include <setjmp.h>
@@ -27,9 +27,12 @@ static void jpeg_fail(j_common_ptr info)
     longjmp(guard->jump, 1);
 }
 
+/* Of the library's warnings, those after which it invents pixels. */
 static void jpeg_message(j_common_ptr info, int level)
 {
-    if (level < 0 && info->err->msg_code == JWRN_JPEG_EOF)
+    int code = info->err->msg_code;
+    if (level < 0 &&
+        (code == JWRN_JPEG_EOF || code == JWRN_HIT_MARKER || code == JWRN_HUFF_BAD_CODE))
         jpeg_fail(info);
 }
 
