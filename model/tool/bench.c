@@ -2,6 +2,7 @@
 #include "model/tool/bench.h"
 
 #include "api/base/buf.h"
+#include "model/tool/bench_accuracy.h"
 #include "model/tool/bench_decode.h"
 #include "model/tool/bench_limits.h"
 #include <stdio.h>
@@ -84,6 +85,7 @@ static const struct bench {
 } BENCHES[] = {
     {"decode", bench_decode_run, "tokens a second, one after another, of a LLaMA"},
     {"prefill", bench_prefill_run, "tokens a second of a prompt that goes in at once"},
+    {"accuracy", bench_accuracy_run, "what packed weights and fast products cost in accuracy"},
     {"limits", bench_limits_run, "what memory and arithmetic of this machine give"},
 };
 enum { BENCH_COUNT = sizeof(BENCHES) / sizeof(*BENCHES) };

@@ -8,6 +8,7 @@
 #include "model/mllm/forward.h"
 #include "model/tensor/blas.h"
 #include "model/tensor/kernels.h"
+#include "model/tensor/kernels_weight.h"
 #include "model/tool/bench.h"
 #include "model/tool/bench_limits.h"
 #include "model/tool/bench_model.h"
@@ -115,6 +116,7 @@ static enum status decode_json(const struct decode *d, const struct figures *f, 
                  json_set_number(out, "limit_f32_gflops", f->products / 1e9) &&
                  json_set_number(out, "share_of_read_limit", f->rate * f->bytes / f->read) &&
                  json_set_string(out, "kernels", kernels()->name) &&
+                 json_set_string(out, "weight_kernels", weight_kernels()->name) &&
                  json_set_string(out, "blas", blas_kernel());
     return bench_print(out, whole, err);
 }
@@ -129,7 +131,8 @@ static void decode_table(const struct decode *d, const struct figures *f)
     printf("  %.1f MB a token, %.1f GB/s: %.0f%% of the %.1f GB/s that memory gives\n",
            f->bytes / 1e6, f->rate * f->bytes / 1e9, 100 * f->rate * f->bytes / f->read,
            f->read / 1e9);
-    printf("  kernels %s, BLAS %s\n", kernels()->name, blas_kernel());
+    printf("  kernels %s, of packed weights %s, BLAS %s\n", kernels()->name, weight_kernels()->name,
+           blas_kernel());
 }
 
 /* ---- the commands ---- */

@@ -1,7 +1,6 @@
 /* Random weights: an F32 model as mllm_create makes it, its matrices then packed one by one. */
 #include "model/tool/bench_model.h"
 
-#include "model/tensor/weight.h"
 #include "model/tool/shape.h"
 #include <stdlib.h>
 #include <string.h>
@@ -12,9 +11,21 @@ static const struct {
     enum weight_type type;
 } PACKED[] = {{"bf16", WEIGHT_BF16}, {"f16", WEIGHT_F16}, {"q8", WEIGHT_Q8}, {"nf4", WEIGHT_NF4}};
 
+bool bench_weight_type(const char *name, enum weight_type *out)
+{
+    for (size_t i = 0; i < sizeof PACKED / sizeof *PACKED; i++)
+        if (strcmp(name, PACKED[i].name) == 0)
+            return *out = PACKED[i].type, true;
+    return false;
+}
+
+/* A matrix of the LLaMA that is multiplied by, not looked up in */
 static bool is_matrix(const struct bench_model *b, const struct param *p)
 {
-    return p->ndim == 2 && (p != b->m->llama.embed || b->m->llama.head.weight == p);
+    const char *root = b->m->config.multimodal ? "language_model." : "";
+    bool looked_up = p == b->m->llama.embed && b->m->llama.head.weight != p;
+    return p->ndim == 2 && !looked_up && strncmp(p->name, root, strlen(root)) == 0 &&
+           !strstr(p->name, "lora");
 }
 
 static size_t aligned(size_t bytes)
@@ -45,7 +56,7 @@ static void param_pack(enum weight_type type, struct param *p, unsigned char *at
     p->packed = w;
 }
 
-static enum status model_pack(struct bench_model *b, enum weight_type type, struct err *err)
+enum status bench_model_pack(struct bench_model *b, enum weight_type type, struct err *err)
 {
     for (int i = 0; i < b->m->param_count; i++)
         if (is_matrix(b, &b->m->params[i]))
@@ -90,18 +101,16 @@ enum status bench_model_create(const char *shape, const char *weights, struct be
                                struct err *err)
 {
     struct mllm_config config;
-    int type = -1, f32 = strcmp(weights, "f32") == 0;
+    enum weight_type type = WEIGHT_NF4;
+    bool f32 = strcmp(weights, "f32") == 0;
     *out = (struct bench_model){0};
     TRY(shape_config(shape, &config, err));
-    for (size_t i = 0; i < sizeof PACKED / sizeof *PACKED; i++)
-        if (strcmp(weights, PACKED[i].name) == 0)
-            type = (int)PACKED[i].type;
-    if (config.multimodal || (type < 0 && !f32))
+    if (config.multimodal || (!f32 && !bench_weight_type(weights, &type)))
         return err_set(err, STATUS_USAGE,
                        "%s %s: a llama shape, and weights of f32, bf16, f16, q8 or nf4", shape,
                        weights);
     TRY(mllm_create(&config, 1, &out->m, err));
-    enum status status = f32 ? STATUS_OK : model_pack(out, (enum weight_type)type, err);
+    enum status status = f32 ? STATUS_OK : bench_model_pack(out, type, err);
     if (status != STATUS_OK)
         bench_model_destroy(out);
     else

@@ -4,6 +4,7 @@
 #define CDCCA_BENCH_MODEL_H
 
 #include "model/mllm/mllm.h"
+#include "model/tensor/weight.h"
 
 struct bench_model {
     struct mllm *m;
@@ -18,5 +19,10 @@ struct bench_model {
 enum status bench_model_create(const char *shape, const char *weights, struct bench_model *out,
                                struct err *err);
 void bench_model_destroy(struct bench_model *model);
+
+/* "bf16", "f16", "q8", "nf4"; false: another word. */
+bool bench_weight_type(const char *name, enum weight_type *out);
+/* Packs the matrices of a model's LLaMA, in place: b->m, whose other fields it fills. */
+enum status bench_model_pack(struct bench_model *b, enum weight_type type, struct err *err);
 
 #endif
