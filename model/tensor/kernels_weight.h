@@ -35,6 +35,9 @@ struct weight_kernels {
     const char *name;
     /* count weights of the flattened matrix, from `from` on, as F32 */
     void (*unpack)(const struct weight *w, size_t from, size_t count, float *out);
+    /* y (M,O) = x (M,I) W^T in columns from..to-1, M 1..WEIGHT_FEW, I a multiple of 64, exact, of
+     * what is not NF4; NULL: none */
+    void (*dot)(const struct weight *w, int from, int to, const float *x, int M, float *y);
     /* Fast products of Q8 and NF4 with I a multiple of 64; NULL: none. y (M,O) in columns
      * from..to-1, M 1..WEIGHT_FEW or any number, then with up to many_rows columns at a time. */
     void (*few_round)(const struct weight *w, const float *x, struct rounded *out);

@@ -11,6 +11,7 @@ enum { LANES16 = 16, PANEL_BLOCKS = 64, PANEL_ROWS_MAX = 32, PANEL_AHEAD = 256 }
 
 /* The parts of the VNNI set that the AMX set takes over. */
 void vnni_unpack(const struct weight *w, size_t from, size_t count, float *out);
+void vnni_dot(const struct weight *w, int from, int to, const float *x, int M, float *y);
 void vnni_few_round(const struct weight *w, const float *x, struct rounded *out);
 void vnni_few(const struct weight *w, int from, int to, const struct rounded *x, float *y);
 void vnni_many_round(const struct weight *w, const float *x, int first, struct rounded *out);

@@ -95,6 +95,7 @@ static void amx_many(const struct weight *w, int from, int to, const struct roun
 
 const struct weight_kernels weight_kernels_amx = {.name = "amx",
                                                   .unpack = vnni_unpack,
+                                                  .dot = vnni_dot,
                                                   .few_round = vnni_few_round,
                                                   .few = vnni_few,
                                                   .many_round = vnni_many_round,

@@ -1,10 +1,9 @@
 /* Packed weights with AVX2: bytes are multiplied in pairs with vpmaddubsw, which wants one side
  * without a sign; so |w| meets x with w's sign. No pair can pass 2 * 127 * 127 < 2^15. Products of
  * many rows gain nothing over F32 here. */
+#include "model/tensor/kernels_weight_dot.h"
 #include "model/tensor/kernels_weight_unpack.h"
 #include <math.h>
-
-#define INLINE static inline __attribute__((always_inline))
 
 /* ---- rounding x ---- */
 
@@ -115,8 +114,6 @@ INLINE float sum_8(__m256 x)
     return _mm_cvtss_f32(_mm_add_ss(a, _mm_shuffle_ps(a, a, 1)));
 }
 
-enum { AHEAD_BYTES = 2048 };
-
 /* Row o of W times M rows of x */
 INLINE void few_row(const struct weight *w, size_t o, bool nf4, const struct rounded *x, int M,
                     float *y)
@@ -130,7 +127,7 @@ INLINE void few_row(const struct weight *w, size_t o, bool nf4, const struct rou
         struct codes c = nf4 ? codes_nf4(code + b * bytes)
                              : codes_q8((const int8_t *)w->codes + o * I + b * bytes);
         float scale = nf4 ? w->scale[o * blocks + b] : w->scale[o];
-        _mm_prefetch((const char *)(code + b * bytes + AHEAD_BYTES), _MM_HINT_T0);
+        _mm_prefetch((const char *)(code + b * bytes + DOT_AHEAD), _MM_HINT_T0);
         for (size_t m = 0; m < (size_t)M; m++) {
             __m256 step = _mm256_set1_ps(scale * x->step[m * blocks + b]);
             sum[m] = _mm256_add_ps(
@@ -169,4 +166,4 @@ static void few(const struct weight *w, int from, int to, const struct rounded *
 }
 
 const struct weight_kernels weight_kernels_avx2 = {
-    .name = "avx2", .unpack = unpack, .few_round = few_round, .few = few};
+    .name = "avx2", .unpack = unpack, .dot = dot, .few_round = few_round, .few = few};

@@ -1,14 +1,18 @@
 /* Packed weights with AVX-512 and its 8-bit dot product (vpdpbusd: bytes without a sign times bytes
  * with one, so that W's codes are taken 128 too high and x's sums make up for it). */
 #include "model/tensor/kernels_weight_512.h"
+#include "model/tensor/kernels_weight_dot.h"
 #include "model/tensor/kernels_weight_unpack.h"
 #include <math.h>
-
-#define INLINE static inline __attribute__((always_inline))
 
 void vnni_unpack(const struct weight *w, size_t from, size_t count, float *out)
 {
     unpack(w, from, count, out);
+}
+
+void vnni_dot(const struct weight *w, int from, int to, const float *x, int M, float *y)
+{
+    dot(w, from, to, x, M, y);
 }
 
 /* ---- rounding x ---- */
@@ -345,6 +349,7 @@ static void vnni_many(const struct weight *w, int from, int to, const struct rou
 
 const struct weight_kernels weight_kernels_vnni = {.name = "vnni",
                                                    .unpack = vnni_unpack,
+                                                   .dot = vnni_dot,
                                                    .few_round = vnni_few_round,
                                                    .few = vnni_few,
                                                    .many_round = vnni_many_round,

@@ -163,10 +163,16 @@ static void exact_few_run(void *ctx, int item, int worker)
 {
     const struct product *p = ctx;
     (void)worker;
+    bool whole = p->kernels->dot && p->w->type != WEIGHT_NF4 && p->w->cols % WEIGHT_BLOCK == 0;
     int from = item * p->step, to = least(from + p->step, p->w->rows);
-    for (int o = from; o < to; o++)
-        for (int m = 0; m < p->M; m += WEIGHT_FEW)
-            dot_row(p, (size_t)o, (size_t)m, (size_t)least(p->M - m, WEIGHT_FEW));
+    for (int m = 0; m < p->M; m += WEIGHT_FEW) {
+        int rows = least(p->M - m, WEIGHT_FEW);
+        if (whole)
+            p->kernels->dot(p->w, from, to, p->x + (size_t)m * (size_t)p->w->cols, rows,
+                            p->y + (size_t)m * (size_t)p->w->rows);
+        for (int o = from; !whole && o < to; o++)
+            dot_row(p, (size_t)o, (size_t)m, (size_t)rows);
+    }
 }
 
 /* panel (rows, PANEL_COLS) = W's rows from `row`, columns from `col`, as F32 */
