@@ -4,6 +4,7 @@
 #include "api/base/checked.h"
 #include "api/base/clock.h"
 #include "api/base/progress.h"
+#include "model/task/caption_tokens.h"
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@ enum { CHUNK = 128, SHORT_IDS = 16, NORMAL_BYTES = 512 };
 
 struct evalset {
     struct world_question *question; /* (cap) */
+    struct world_scene *scene;       /* (cap) */
     bool *answered;                  /* (cap) */
     float *tokens;                   /* (cap,L,C) of the encoder */
     int count, cap, L;
@@ -24,8 +26,14 @@ struct tally {
     int count, choices, mc, da;
 };
 
+struct captions {
+    struct tally tally;
+    struct caption_corpus corpus;
+};
+
 struct tallies {
     struct tally five, all, kind[KINDS], new_concepts;
+    struct captions captions, captions_new;
     double entropy;
     int entropies;
 };
@@ -86,9 +94,10 @@ static enum status set_create(const struct mllm *m, int cap, struct evalset **ou
         checked_mul(floats, sizeof(float), &bytes)) {
         set->tokens = malloc(bytes);
         set->question = calloc((size_t)cap, sizeof *set->question);
+        set->scene = calloc((size_t)cap, sizeof *set->scene);
         set->answered = calloc((size_t)cap, sizeof *set->answered);
     }
-    if (!set->tokens || !set->question || !set->answered) {
+    if (!set->tokens || !set->question || !set->scene || !set->answered) {
         evalset_destroy(set);
         return err_set(err, STATUS_NO_MEMORY, "no memory for %d evaluation samples", cap);
     }
@@ -102,6 +111,7 @@ void evalset_destroy(struct evalset *set)
         return;
     free(set->tokens);
     free(set->question);
+    free(set->scene);
     free(set->answered);
     free(set);
 }
@@ -120,6 +130,7 @@ static enum status set_extend(struct evalset *set, const struct mllm *m, struct 
         if (status != STATUS_OK)
             break;
         set->question[set->count + taken] = sample.question;
+        set->scene[set->count + taken] = sample.scene;
         set->answered[set->count + taken] = sample.has_answer;
         memcpy(rgb + image * (size_t)taken++, sample.pixels, image);
     }
@@ -158,6 +169,56 @@ static void sample_tally(const struct world_question *q, const struct answer *a,
     tally_add(&t->five, choices, mc, da);
     if (q->new_concept)
         tally_add(&t->new_concepts, choices, mc, da);
+}
+
+/* A caption and the scene's references, as words. */
+static enum status caption_add(struct captions *c, const struct world_scene *scene,
+                               const char *caption, bool exact, struct err *err)
+{
+    char text[WORLD_REFERENCES][WORLD_CAPTION];
+    const char *references[WORLD_REFERENCES];
+    struct buf words[WORLD_REFERENCES + 1];
+    enum status status = STATUS_OK;
+    world_captions(scene, text);
+    for (int i = 0; i <= WORLD_REFERENCES; i++) {
+        words[i] = (struct buf){.max = NORMAL_BYTES * 2};
+        if (status == STATUS_OK)
+            status = caption_tokenize(i < WORLD_REFERENCES ? text[i] : caption, &words[i]);
+        if (i < WORLD_REFERENCES)
+            references[i] = (const char *)words[i].data;
+    }
+    if (status != STATUS_OK)
+        err_set(err, status, "a caption of %zu bytes cannot be split into words", strlen(caption));
+    else
+        status = caption_corpus_add(&c->corpus, (const char *)words[WORLD_REFERENCES].data,
+                                    references, WORLD_REFERENCES, err);
+    for (int i = 0; i <= WORLD_REFERENCES; i++)
+        buf_free(&words[i]);
+    tally_add(&c->tally, false, false, exact);
+    return status;
+}
+
+static enum status caption_tally(const struct evalset *set, int i, const struct answer *a,
+                                 struct tallies *t, struct err *err)
+{
+    const struct world_question *q = &set->question[i];
+    bool exact = evaluate_same(a->text, q->answer);
+    if (q->kind != KIND_CAPTION)
+        return STATUS_OK;
+    TRY(caption_add(&t->captions, &set->scene[i], a->text, exact, err));
+    if (q->new_concept)
+        TRY(caption_add(&t->captions_new, &set->scene[i], a->text, exact, err));
+    return STATUS_OK;
+}
+
+static enum status captions_score(const struct captions *c, struct caption_result *out,
+                                  struct err *err)
+{
+    *out = (struct caption_result){.count = c->tally.count};
+    if (c->tally.count == 0)
+        return STATUS_OK;
+    out->exact = 100.0 * c->tally.da / c->tally.count;
+    return caption_score(&c->corpus, &out->scores, NULL, err);
 }
 
 static struct score tally_score(const struct tally *t)
@@ -200,15 +261,18 @@ static enum status chunk_tally(const struct evalset *set, int from, int to, cons
     for (int i = from; status == STATUS_OK && i < to; i++) {
         t->entropy += (double)answers[i - from].entropy;
         t->entropies++;
-        if (set->answered[i])
-            sample_tally(&set->question[i], &answers[i - from], t);
+        if (!set->answered[i])
+            continue;
+        sample_tally(&set->question[i], &answers[i - from], t);
+        status = caption_tally(set, i, &answers[i - from], t, err);
     }
     free(asks);
     free(answers);
     return status;
 }
 
-static void evaluation_fill(const struct tallies *t, int64_t started_ms, struct evaluation *out)
+static enum status evaluation_fill(const struct tallies *t, int64_t started_ms,
+                                   struct evaluation *out, struct err *err)
 {
     *out = (struct evaluation){
         .five = tally_score(&t->five),
@@ -219,6 +283,14 @@ static void evaluation_fill(const struct tallies *t, int64_t started_ms, struct 
     };
     for (int k = 0; k < KINDS; k++)
         out->kind[k] = tally_score(&t->kind[k]);
+    TRY(captions_score(&t->captions, &out->captions, err));
+    return captions_score(&t->captions_new, &out->captions_new, err);
+}
+
+static void tallies_deinit(struct tallies *t)
+{
+    caption_corpus_free(&t->captions.corpus);
+    caption_corpus_free(&t->captions_new.corpus);
 }
 
 /* ---- entries ---- */
@@ -251,12 +323,15 @@ enum status evalset_score(const struct evalset *set, const struct mllm *m, struc
     if (!hash_equal(&set->encoder, &m->encoder))
         return err_set(err, STATUS_WRONG_BASE,
                        "the evaluation set was encoded by another vision encoder than the model's");
-    for (int from = 0; from < set->count; from += CHUNK) {
+    enum status status = STATUS_OK;
+    for (int from = 0; from < set->count && status == STATUS_OK; from += CHUNK) {
         int to = set->count - from < CHUNK ? set->count : from + CHUNK;
-        TRY(chunk_tally(set, from, to, m, pool, &t, err));
+        status = chunk_tally(set, from, to, m, pool, &t, err);
     }
-    evaluation_fill(&t, started_ms, out);
-    return STATUS_OK;
+    if (status == STATUS_OK)
+        status = evaluation_fill(&t, started_ms, out, err);
+    tallies_deinit(&t);
+    return status;
 }
 
 /* One chunk after the other through the same small set. */
@@ -293,7 +368,8 @@ enum status evaluate(const struct mllm *m, struct pool *pool, const char *spec, 
     if (status == STATUS_OK)
         status = stream_tally(set, m, pool, stream, n, quiet, &t, err);
     if (status == STATUS_OK)
-        evaluation_fill(&t, started_ms, out);
+        status = evaluation_fill(&t, started_ms, out, err);
+    tallies_deinit(&t);
     evalset_destroy(set);
     stream_close(stream);
     return status;

@@ -1,9 +1,11 @@
 /* Accuracy of a model on a stream of answered samples: MC (best option by length-normalised
- * likelihood), DA (exact match after normalisation), by kind, and on the new concepts alone. */
+ * likelihood), DA (exact match after normalisation), by kind, and on the new concepts alone; of
+ * captions ("world:NAME/caption"), BLEU, CIDEr and ROUGE-L against the scene's references. */
 #ifndef CDCCA_EVALUATE_H
 #define CDCCA_EVALUATE_H
 
 #include "model/mllm/answer.h"
+#include "model/task/caption_score.h"
 #include "model/task/stream.h"
 
 struct score {
@@ -12,12 +14,20 @@ struct score {
     double mc, da; /* percent; 0 of none */
 };
 
+struct caption_result {
+    int count;
+    double exact;                 /* percent: the first reference, word for word */
+    struct caption_scores scores; /* as captions tokenize; zeros of none */
+};
+
 struct evaluation {
     struct score five; /* colour, shape, texture, count, exist: the recipe's five kinds */
     struct score all;  /* every sample, captions apart; of a directory: this one alone */
     struct score kind[KINDS];
     struct score new_concepts; /* of the five kinds */
-    double entropy;            /* mean, nats */
+    struct caption_result captions;
+    struct caption_result captions_new; /* of those, about a new concept: a corpus of its own */
+    double entropy;                     /* mean, nats */
     double seconds;
 };
 

@@ -79,14 +79,13 @@ static enum status pixels_fit(struct stream *s, struct image *raw, struct err *e
 static enum status world_next(struct stream *s, struct sample *out, struct err *err)
 {
     struct image raw = {WORLD_SIZE, WORLD_SIZE, malloc((size_t)WORLD_SIZE * WORLD_SIZE * 3)};
-    struct world_scene scene;
     struct rng rng;
     if (!raw.rgb)
         return err_set(err, STATUS_NO_MEMORY, "no memory for a scene");
-    world_scene_draw(&s->domain, s->seed, s->position, &scene);
-    world_scene_render(&scene, raw.rgb, NULL);
+    world_scene_draw(&s->domain, s->seed, s->position, &out->scene);
+    world_scene_render(&out->scene, raw.rgb, NULL);
     rng_init(&rng, s->seed ^ QUESTION_SALT, s->position);
-    world_ask(&scene, &s->domain, s->kind, &rng, &out->question);
+    world_ask(&out->scene, &s->domain, s->kind, &rng, &out->question);
     snprintf(out->id, sizeof out->id, "%.20s-%" PRIx64 "-%" PRIu64, s->domain.name, s->seed,
              s->position);
     for (char *c = out->id; *c; c++)

@@ -18,6 +18,7 @@ struct sample {
                             until the next call */
     size_t source_bytes; /* of the image file, or of the raw pixels */
     struct world_question question; /* of a directory: kind is KINDS, new_concept false */
+    struct world_scene scene;       /* of the world; of a directory: without objects */
     bool has_answer;
 };
 

@@ -18,7 +18,8 @@ enum {
     WORLD_OBJECTS = 4,
     WORLD_OPTIONS = 4,
     WORLD_TEXT = 128,
-    WORLD_CAPTION = 256
+    WORLD_CAPTION = 256,
+    WORLD_REFERENCES = 5
 };
 
 enum world_tier { TIER_SOURCE = 1, TIER_SHIFT = 2, TIER_NEW = 4 }; /* bits */
@@ -102,5 +103,8 @@ void world_scene_render(const struct world_scene *scene, uint8_t *rgb,
  * scene has no question of (a comparison of one object) gives way to another: see out->kind. */
 void world_ask(const struct world_scene *scene, const struct world_domain *domain, int kind,
                struct rng *rng, struct world_question *out);
+/* References to score a caption of the scene against: the caption that world_ask gives, then others
+ * that say the same in other words and another order. All end with a NUL. */
+void world_captions(const struct world_scene *scene, char out[WORLD_REFERENCES][WORLD_CAPTION]);
 
 #endif

@@ -444,30 +444,16 @@ static bool ask_object(struct asking *a)
 
 /* ---- captions ---- */
 
-/* In reading order: rows of the 3x3 grid from the top, each from the left. */
-static int reading_order(const void *a, const void *b)
-{
-    const struct world_object *one = a, *two = b;
-    int row = 3 * one->y / WORLD_SIZE, row_two = 3 * two->y / WORLD_SIZE;
-    return row != row_two ? row - row_two : one->x - two->x;
-}
-
 static bool ask_caption(struct asking *a)
 {
-    struct world_object object[WORLD_OBJECTS];
-    int n = a->scene->count, at = 0;
-    char *text = a->out->answer;
-    memcpy(object, a->scene->object, sizeof object);
-    qsort(object, (size_t)n, sizeof object[0], reading_order);
+    char caption[WORLD_REFERENCES][WORLD_CAPTION];
     phrase(a, FORM_CAPTION, &(struct slots){0});
-    for (int i = 0; i < n; i++) {
-        const struct world_object *o = &object[i];
-        const char *texture = mention(a, &world_texture_list, o->texture);
-        bool solid = o->texture == TEXTURE_SOLID;
-        at += snprintf(text + at, WORLD_CAPTION - (size_t)at, "%sa %s %s %s%s%s", i ? " and " : "",
-                       o->large ? "large" : "small", mention(a, &world_color_list, o->color),
-                       solid ? "" : texture, solid ? "" : " ",
-                       mention(a, &world_shape_list, o->shape));
+    world_captions(a->scene, caption);
+    snprintf(a->out->answer, sizeof a->out->answer, "%s", caption[0]);
+    for (int i = 0; i < a->scene->count; i++) {
+        mention(a, &world_texture_list, a->scene->object[i].texture);
+        mention(a, &world_color_list, a->scene->object[i].color);
+        mention(a, &world_shape_list, a->scene->object[i].shape);
     }
     return true;
 }

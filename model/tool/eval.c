@@ -1,6 +1,7 @@
 /* cdcca-model eval --model DIR --data world:target: a table by kind of question, or JSON. With
  * --trainable FILE, the model as a device runs it after deltas: adapters attached, then the
- * file's values. */
+ * file's values. With --captions, the model describes each scene instead, and is scored against the
+ * scene's references. */
 #include "model/tool/eval.h"
 #include "api/base/io.h"
 #include "api/wire/json.h"
@@ -9,11 +10,13 @@
 #include "model/task/evaluate.h"
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 struct eval {
     const char *model, *trainable, *data;
     int64_t count, seed, threads, version;
-    bool json;
+    bool captions, json;
+    char caption_data[64];
 };
 
 static enum status model_open(struct eval *e, struct mllm **out, struct err *err)
@@ -53,11 +56,33 @@ static bool score_set(json *object, const char *key, const struct score *s)
     return value && json_set_take(object, key, value);
 }
 
+/* BLEU and ROUGE-L of 0..1, CIDEr of 0..10. */
+static bool captions_set(json *object, const char *key, const struct caption_result *c)
+{
+    if (c->count == 0)
+        return true;
+    json *value = json_object_new(), *bleu = json_array_new();
+    bool whole = value && bleu && json_set_int(value, "count", c->count) &&
+                 json_set_number(value, "exact", c->exact) &&
+                 json_set_number(value, "cider", c->scores.cider) &&
+                 json_set_number(value, "rouge_l", c->scores.rouge_l);
+    for (int k = 0; k < CAPTION_ORDERS && whole; k++)
+        whole = json_append_number(bleu, c->scores.bleu[k]);
+    if (whole && json_set_take(value, "bleu", bleu))
+        return json_set_take(object, key, value);
+    if (!whole)
+        json_free(bleu);
+    json_free(value);
+    return false;
+}
+
 static bool evaluation_json(const struct eval *e, const struct evaluation *v, json *out)
 {
     bool whole = json_set_string(out, "data", e->data) && json_set_int(out, "seed", e->seed) &&
                  score_set(out, "five", &v->five) && score_set(out, "all", &v->all) &&
                  score_set(out, "new_concepts", &v->new_concepts) &&
+                 captions_set(out, "captions", &v->captions) &&
+                 captions_set(out, "captions_new_concepts", &v->captions_new) &&
                  json_set_number(out, "entropy", v->entropy) &&
                  json_set_number(out, "seconds", v->seconds);
     for (int k = 0; whole && k < KINDS; k++)
@@ -87,6 +112,23 @@ static void print_row(const char *name, const struct score *s)
         printf("%-14s %6d  %5.1f  %5.1f\n", name, s->count, s->mc, s->da);
     else
         printf("%-14s %6d      -  %5.1f\n", name, s->count, s->da);
+}
+
+static void print_captions(const char *name, const struct caption_result *c)
+{
+    if (c->count)
+        printf("%-14s %6d  %6.1f  %6.1f  %6.1f  %7.1f\n", name, c->count, c->exact,
+               100 * c->scores.bleu[3], 100 * c->scores.cider, 100 * c->scores.rouge_l);
+}
+
+/* As papers print them: all times 100. */
+static void print_caption_table(const struct eval *e, const struct evaluation *v)
+{
+    printf("%s, seed %" PRId64 "\n%-14s %6s  %6s  %6s  %6s  %7s\n", e->data, e->seed, "captions",
+           "count", "same %", "BLEU-4", "CIDEr", "ROUGE-L");
+    print_captions("all", &v->captions);
+    print_captions("  new concepts", &v->captions_new);
+    printf("entropy %.3f nats, %.1f s\n", v->entropy, v->seconds);
 }
 
 static void print_table(const struct eval *e, const struct evaluation *v)
@@ -120,7 +162,24 @@ static enum status eval(struct eval *e, struct err *err)
     TRY(status);
     if (e->json)
         return print_json(e, &result, err);
-    print_table(e, &result);
+    if (result.captions.count)
+        print_caption_table(e, &result);
+    else
+        print_table(e, &result);
+    return STATUS_OK;
+}
+
+static enum status captions_choose(struct eval *e, struct err *err)
+{
+    bool world = strncmp(e->data, "world:", 6) == 0 && !strchr(e->data, '/');
+    if (!world)
+        return err_set(err, STATUS_USAGE,
+                       "--captions describes scenes of --data world:NAME; captions of your own "
+                       "images: cdcca-model score --captions FILE");
+    int n = snprintf(e->caption_data, sizeof e->caption_data, "%s/caption", e->data);
+    if (n < 0 || (size_t)n >= sizeof e->caption_data)
+        return err_set(err, STATUS_USAGE, "--data %.40s...: no such world", e->data);
+    e->data = e->caption_data;
     return STATUS_OK;
 }
 
@@ -135,6 +194,8 @@ enum status eval_run(int argc, char **argv, struct err *err)
         {"data", OPTION_STRING, &e.data, 0, 0, "SOURCE",
          "world:NAME, world:NAME/KIND or a directory"},
         {"count", OPTION_INT, &e.count, 1, 1e6, "N", "questions"},
+        {"captions", OPTION_FLAG, &e.captions, 0, 0, NULL,
+         "describe scenes of world:NAME: BLEU, CIDEr, ROUGE-L"},
         {"seed", OPTION_INT, &e.seed, 0, 1e15, "S", "of the world"},
         {"threads", OPTION_INT, &e.threads, 0, 64, "T", "0: one per core"},
         {"json", OPTION_FLAG, &e.json, 0, 0, NULL, "print JSON, no progress"},
@@ -144,5 +205,7 @@ enum status eval_run(int argc, char **argv, struct err *err)
     TRY(options_parse(&options, argc, argv, &positional, err));
     if (!e.model)
         return err_set(err, STATUS_USAGE, "--model DIR is missing");
+    if (e.captions)
+        TRY(captions_choose(&e, err));
     return eval(&e, err);
 }

@@ -1,5 +1,6 @@
 // Evaluation: what counts as the same answer, and scores that agree with answers taken one by one.
 // links: task
+#include "model/task/caption_tokens.h"
 #include "model/task/evaluate.h"
 #include <math.h>
 #include <setjmp.h>
@@ -159,6 +160,77 @@ static void captions_count_by_themselves(void **state)
     assert_int_equal(e.kind[KIND_CAPTION].count, 10);
     assert_int_equal(e.kind[KIND_CAPTION].choices, 0);
     assert_int_equal(e.all.count, 0);
+    assert_int_equal(e.captions.count, 10);
+    assert_int_equal(e.captions_new.count, 0); /* the source has none */
+    assert_true(e.captions_new.scores.cider == 0.0);
+    assert_int_equal(evaluate(m, NULL, "world:source/color", 1, 10, true, &e, &err), STATUS_OK);
+    assert_int_equal(e.captions.count, 0);
+    mllm_release(m);
+}
+
+/* A caption's answer and its scene's references, as words. */
+static void caption_add(struct caption_corpus *c, const struct sample *s, const char *caption)
+{
+    char text[WORLD_REFERENCES][WORLD_CAPTION];
+    const char *references[WORLD_REFERENCES];
+    struct buf words[WORLD_REFERENCES + 1] = {0};
+    world_captions(&s->scene, text);
+    for (int i = 0; i <= WORLD_REFERENCES; i++) {
+        words[i].max = 1 << 12;
+        assert_int_equal(caption_tokenize(i ? text[i - 1] : caption, &words[i]), STATUS_OK);
+        if (i)
+            references[i - 1] = (const char *)words[i].data;
+    }
+    assert_int_equal(
+        caption_corpus_add(c, (const char *)words[0].data, references, WORLD_REFERENCES, NULL),
+        STATUS_OK);
+    for (int i = 0; i <= WORLD_REFERENCES; i++)
+        buf_free(&words[i]);
+}
+
+static void caption_scores_agree_with_captions_one_by_one(void **state)
+{
+    (void)state;
+    enum { N = 30 };
+    static const char spec[] = "world:target/caption";
+    struct mllm *m;
+    struct caption_corpus all = {0}, about_new = {0};
+    struct caption_scores scores;
+    struct evaluation e, kept;
+    struct evalset *set;
+    struct stream *stream;
+    struct sample s;
+    /* random weights caption nothing right */
+    assert_int_equal(mllm_load(io_posix(), SOURCE_DIR "/models/student", &m, NULL), STATUS_OK);
+    size_t side = (size_t)(m->config.vision.image / m->config.vision.patch), L = 1 + side * side;
+    float *visual = malloc(L * (size_t)m->config.vision.hidden * sizeof *visual);
+    assert_int_equal(evaluate(m, NULL, spec, 9, N, true, &e, NULL), STATUS_OK);
+    assert_int_equal(evalset_create(m, NULL, spec, 9, N, &set, NULL), STATUS_OK);
+    assert_int_equal(evalset_score(set, m, NULL, &kept, NULL), STATUS_OK);
+    assert_int_equal(stream_open(io_posix(), spec, 64, 9, &stream, NULL), STATUS_OK);
+    for (int i = 0; i < N; i++) {
+        struct answer answer;
+        assert_int_equal(stream_next(stream, &s, NULL), STATUS_OK);
+        assert_int_equal(answer_encode(m, NULL, s.pixels, 1, visual, NULL), STATUS_OK);
+        struct ask ask = {.visual = visual, .visual_count = (int)L, .question = s.question.text};
+        assert_int_equal(answer_batch(m, NULL, &ask, 1, ANSWER_IDS, &answer, NULL), STATUS_OK);
+        caption_add(&all, &s, answer.text);
+        if (s.question.new_concept)
+            caption_add(&about_new, &s, answer.text);
+    }
+    assert_int_equal(caption_score(&all, &scores, NULL, NULL), STATUS_OK);
+    assert_true(equal(scores.bleu[0], e.captions.scores.bleu[0]) && scores.bleu[0] > .1);
+    assert_true(equal(scores.cider, e.captions.scores.cider));
+    assert_true(equal(scores.rouge_l, kept.captions.scores.rouge_l));
+    assert_int_equal(e.captions_new.count, about_new.count);
+    assert_in_range(about_new.count, 1, N - 1);
+    assert_int_equal(caption_score(&about_new, &scores, NULL, NULL), STATUS_OK);
+    assert_true(equal(scores.cider, kept.captions_new.scores.cider));
+    caption_corpus_free(&all);
+    caption_corpus_free(&about_new);
+    evalset_destroy(set);
+    stream_close(stream);
+    free(visual);
     mllm_release(m);
 }
 
@@ -212,6 +284,7 @@ int main(void)
         cmocka_unit_test(scores_agree_with_answers_one_by_one),
         cmocka_unit_test(a_kept_set_scores_as_a_streamed_one),
         cmocka_unit_test(captions_count_by_themselves),
+        cmocka_unit_test(caption_scores_agree_with_captions_one_by_one),
         cmocka_unit_test(directories_count_what_is_answered),
     };
     return cmocka_run_group_tests_name("evaluate", tests, NULL, NULL);

@@ -389,6 +389,93 @@ static void every_answer_follows_from_the_scene(void **state)
         assert_true(asked[k] > 500);
 }
 
+static int occurrences(const char *text, const char *word)
+{
+    size_t length = strlen(word);
+    int n = 0;
+    for (const char *at = text; (at = strstr(at, word)); at += length) {
+        char before = at == text ? ' ' : at[-1], behind = at[length];
+        n += before == ' ' && (behind == ' ' || behind == ',' || behind == '\0');
+    }
+    return n;
+}
+
+/* "green" stands in "light green", too. */
+static int color_count(const struct world_scene *s, const char *color)
+{
+    int n = 0;
+    for (int i = 0; i < s->count; i++)
+        n += occurrences(world_color_list.word[s->object[i].color], color) > 0;
+    return n;
+}
+
+static int shape_count(const struct world_scene *s, int shape)
+{
+    int n = 0;
+    for (int i = 0; i < s->count; i++)
+        n += s->object[i].shape == shape;
+    return n;
+}
+
+static int texture_count(const struct world_scene *s, int texture)
+{
+    int n = 0;
+    for (int i = 0; i < s->count; i++)
+        n += s->object[i].texture == texture;
+    return n;
+}
+
+static void check_reference(const struct world_scene *s, const char *text)
+{
+    assert_true(strlen(text) < WORLD_CAPTION - 1);
+    for (int k = 0; k < world_shape_list.count; k++)
+        assert_int_equal(occurrences(text, world_shape_list.word[k]), shape_count(s, k));
+    for (int k = 0; k < world_color_list.count; k++)
+        assert_int_equal(occurrences(text, world_color_list.word[k]),
+                         color_count(s, world_color_list.word[k]));
+    for (int k = TEXTURE_SOLID + 1; k < world_texture_list.count; k++)
+        assert_int_equal(occurrences(text, world_texture_list.word[k]), texture_count(s, k));
+}
+
+/* Each names every object and nothing else; the first is the caption that models learn. */
+static void references_say_the_same_in_other_words(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"source", "target", "single"};
+    for (size_t d = 0; d < sizeof names / sizeof names[0]; d++) {
+        struct world_domain domain = domain_of(names[d]);
+        for (uint64_t i = 0; i < 2000; i++) {
+            char text[WORLD_REFERENCES][WORLD_CAPTION];
+            struct world_scene scene;
+            struct world_question q;
+            ask_at(&domain, i, KIND_CAPTION, &scene, &q);
+            world_captions(&scene, text);
+            assert_string_equal(text[0], q.answer);
+            for (int k = 0; k < WORLD_REFERENCES; k++) {
+                check_reference(&scene, text[k]);
+                for (int j = 0; j < k; j++)
+                    assert_string_not_equal(text[j], text[k]);
+            }
+        }
+    }
+}
+
+static void the_longest_references_fit(void **state)
+{
+    (void)state;
+    char text[WORLD_REFERENCES][WORLD_CAPTION];
+    struct world_scene scene = {.count = WORLD_OBJECTS};
+    for (int i = 0; i < WORLD_OBJECTS; i++)
+        scene.object[i] = (struct world_object){.shape = SHAPE_RECTANGLE,
+                                                .color = world_color_list.count - 1,
+                                                .texture = TEXTURE_CHECKERED,
+                                                .large = 0,
+                                                .x = 10 * i};
+    world_captions(&scene, text);
+    for (int k = 0; k < WORLD_REFERENCES; k++)
+        check_reference(&scene, text[k]);
+}
+
 static void options_are_distinct_and_hold_the_answer(void **state)
 {
     (void)state;
@@ -558,6 +645,8 @@ int main(void)
         cmocka_unit_test(objects_lie_apart_and_inside),
         cmocka_unit_test(labels_match_the_objects),
         cmocka_unit_test(every_answer_follows_from_the_scene),
+        cmocka_unit_test(references_say_the_same_in_other_words),
+        cmocka_unit_test(the_longest_references_fit),
         cmocka_unit_test(options_are_distinct_and_hold_the_answer),
         cmocka_unit_test(questions_are_sentences),
         cmocka_unit_test(yes_and_no_are_balanced),
