@@ -12,6 +12,7 @@
 #include "model/tool/loop.h"
 #include "model/tool/pretrain_command.h"
 #include "model/tool/refit.h"
+#include "model/tool/score.h"
 #include "model/tool/tokenize.h"
 #include "model/tool/verify.h"
 #include <stdio.h>
@@ -24,6 +25,7 @@ static const struct command {
 } COMMANDS[] = {
     {"pretrain", pretrain_command, "make the built-in teacher and student from a seed"},
     {"eval", eval_run, "accuracy of a model on the world or on a directory"},
+    {"score", score_run, "score captions or answers that any model gave"},
     {"verify", verify_run, "compare a model with reference outputs"},
     {"inspect", inspect_run, "what a model directory holds"},
     {"export", export_run, "the adapters of a fleet in the layout of PEFT"},
