@@ -6,6 +6,7 @@
 #include "model/tool/bench.h"
 #include "model/tool/eval.h"
 #include "model/tool/export.h"
+#include "model/tool/generate.h"
 #include "model/tool/generate_world.h"
 #include "model/tool/import.h"
 #include "model/tool/inspect.h"
@@ -31,6 +32,7 @@ static const struct command {
     {"export", export_run, "the adapters of a fleet in the layout of PEFT"},
     {"import", import_run, "adapters in the layout of PEFT, as a trainable set or merged"},
     {"tokenize", tokenize_run, "text to ids and back"},
+    {"generate", generate_run, "go on with a text, or answer about an image"},
     {"generate-world", generate_world_run, "write scenes and questions of the built-in world to disk"},
     {"loop", loop_run, "the whole loop in one process, for tuning"},
     {"bench", bench_run, "how fast this machine decodes, prefills and trains"},
