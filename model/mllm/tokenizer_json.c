@@ -273,16 +273,19 @@ static enum status read_template(struct reader *r, const json *part, const char 
                                  struct template *out)
 {
     const json *items = NULL, *specials = NULL;
-    int texts = 0;
+    int first = 0, second = 0;
     TRY(json_get_array(part, key, TEMPLATE_ITEMS, &items, r->err));
     TRY(json_opt_object(part, "special_tokens", &specials, r->err));
     for (size_t i = 0; i < json_length(items); i++)
         TRY(template_item(r, json_at(items, i), specials, out));
-    for (int i = 0; i < out->count; i++)
-        texts += out->item[i].id < 0;
-    if (texts != (out == &r->t->pair ? 2 : 1))
+    for (int i = 0; i < out->count; i++) {
+        first += out->item[i].id == TEMPLATE_FIRST;
+        second += out->item[i].id == TEMPLATE_SECOND;
+    }
+    if (first != 1 || second != (out == &r->t->pair))
         return err_set(r->err, STATUS_MALFORMED,
-                       "post_processor: the template \"%s\" has %d texts in it", key, texts);
+                       "post_processor: the template \"%s\" has text A %d times and B %d times",
+                       key, first, second);
     return STATUS_OK;
 }
 
