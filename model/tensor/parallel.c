@@ -1,9 +1,11 @@
 /* A pool of threads that sleep between jobs.
  *
- * A job's state is one 64-bit word, the ticket: [generation:16 | items:24 | next:24]. A worker
- * claims item `next` by compare-and-swap, which can only succeed on the current job, and a job is
- * not over before its claimed items are done: so fn and ctx, read after a claim, are the claim's
- * own. Nobody waits for a worker that woke too late to get an item.
+ * A job's items are cut into one range for each thread; who is through with its own helps with the
+ * others'. So a thread works on neighbouring items, on the same ones of like jobs, and does not
+ * meet the others at one counter. A range is one 64-bit word: [generation:16 | end:24 | next:24]. A
+ * worker claims item `next` by compare-and-swap, which can only succeed on the current job, and a
+ * job is not over before its claimed items are done: so fn and ctx, read after a claim, are the
+ * claim's own. Nobody waits for a worker that woke too late to get an item.
  *
  * Who waits for a word spins for some 30 us, as long as the work between two products of a decoded
  * token takes, then sleeps. Sleepers are counted: with none, a job costs no system call. */
@@ -32,13 +34,20 @@ struct worker {
     pthread_t thread;
 };
 
-struct pool {
+/* On a line of its own, too */
+struct range {
     _Alignas(LINE) _Atomic uint64_t ticket;
+};
+
+struct pool {
+    struct range range[THREADS_MAX];
     struct word wake; /* counts jobs */
     struct word done; /* items finished in this job */
     _Atomic bool stop;
     void (*fn)(void *ctx, int item, int worker);
     void *ctx;
+    uint32_t items;
+    uint64_t generation;
     pthread_mutex_t one_job; /* held for the length of a job */
     int threads, started;
     struct worker worker[THREADS_MAX];
@@ -75,22 +84,35 @@ static void word_wake(struct word *word)
         syscall(SYS_futex, &word->value, FUTEX_WAKE_PRIVATE, THREADS_MAX, NULL, NULL, 0);
 }
 
-/* Works on what is left of the current job. */
-static void pool_work(struct pool *pool, int worker)
+/* Takes what is left of a range; how many items that was. */
+static uint32_t range_work(struct pool *pool, struct range *range, int worker)
 {
-    uint64_t ticket = atomic_load_explicit(&pool->ticket, memory_order_acquire);
+    uint32_t finished = 0;
+    uint64_t ticket = atomic_load_explicit(&range->ticket, memory_order_acquire);
     for (;;) {
         uint32_t next = (uint32_t)(ticket & ITEMS_MAX);
-        uint32_t items = (uint32_t)(ticket >> 24 & ITEMS_MAX);
-        if (next >= items)
-            return;
-        if (!atomic_compare_exchange_weak(&pool->ticket, &ticket, ticket + 1))
+        if (next >= (uint32_t)(ticket >> 24 & ITEMS_MAX))
+            return finished;
+        if (!atomic_compare_exchange_weak(&range->ticket, &ticket, ticket + 1))
             continue;
         pool->fn(pool->ctx, (int)next, worker);
-        if (atomic_fetch_add(&pool->done.value, 1) + 1 == items)
-            word_wake(&pool->done);
-        ticket = atomic_load_explicit(&pool->ticket, memory_order_acquire);
+        finished++;
+        ticket = atomic_load_explicit(&range->ticket, memory_order_acquire);
     }
+}
+
+/* Works on what is left of the current job, its own range first. The job is not over before the
+ * items finished here are counted, so that they are all of one job. */
+static void pool_work(struct pool *pool, int worker)
+{
+    uint32_t finished = 0;
+    for (int i = worker; i < worker + pool->threads; i++)
+        finished += range_work(pool, &pool->range[i % pool->threads], worker);
+    if (finished == 0)
+        return;
+    uint32_t items = pool->items;
+    if (atomic_fetch_add(&pool->done.value, finished) + finished == items)
+        word_wake(&pool->done);
 }
 
 static void *worker_main(void *argument)
@@ -153,15 +175,18 @@ int pool_threads(const struct pool *pool)
 }
 
 /* Publishes the job, helps, and sleeps until the last item is done. */
-static void pool_run_shared(struct pool *pool, int items)
+static void pool_run_shared(struct pool *pool, uint32_t items)
 {
-    uint64_t generation = (atomic_load(&pool->ticket) >> 48) + 1;
+    uint64_t threads = (uint64_t)pool->threads, generation = ++pool->generation << 48;
+    pool->items = items;
     atomic_store(&pool->done.value, 0);
-    atomic_store(&pool->ticket, generation << 48 | (uint64_t)(uint32_t)items << 24);
+    for (uint64_t i = 0; i < threads; i++)
+        atomic_store(&pool->range[i].ticket,
+                     generation | items * (i + 1) / threads << 24 | items * i / threads);
     atomic_fetch_add(&pool->wake.value, 1);
     word_wake(&pool->wake);
     pool_work(pool, 0);
-    for (uint32_t done; (done = atomic_load(&pool->done.value)) < (uint32_t)items;)
+    for (uint32_t done; (done = atomic_load(&pool->done.value)) < items;)
         word_wait(&pool->done, done);
 }
 
@@ -175,6 +200,6 @@ void pool_run(struct pool *pool, int items, void (*fn)(void *ctx, int item, int 
     pthread_mutex_lock(&pool->one_job);
     pool->fn = fn;
     pool->ctx = ctx;
-    pool_run_shared(pool, items);
+    pool_run_shared(pool, (uint32_t)items);
     pthread_mutex_unlock(&pool->one_job);
 }
