@@ -39,7 +39,8 @@ struct lexicon {
 
 static size_t slot_find(const uint64_t *key, size_t slots, uint64_t wanted)
 {
-    size_t at = (size_t)((wanted * 0x9e3779b97f4a7c15ULL) >> 20) & (slots - 1);
+    uint64_t mixed = wanted * 0x9e3779b97f4a7c15ULL;
+    size_t at = (size_t)(mixed ^ mixed >> 32) & (slots - 1);
     while (key[at] != 0 && key[at] != wanted)
         at = (at + 1) & (slots - 1);
     return at;
