@@ -8,6 +8,7 @@
 #include "api/wire/options.h"
 #include "model/learn/trainable.h"
 #include "model/task/evaluate.h"
+#include "model/tool/score.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -56,22 +57,14 @@ static bool score_set(json *object, const char *key, const struct score *s)
     return value && json_set_take(object, key, value);
 }
 
-/* BLEU and ROUGE-L of 0..1, CIDEr of 0..10. */
 static bool captions_set(json *object, const char *key, const struct caption_result *c)
 {
     if (c->count == 0)
         return true;
-    json *value = json_object_new(), *bleu = json_array_new();
-    bool whole = value && bleu && json_set_int(value, "count", c->count) &&
-                 json_set_number(value, "exact", c->exact) &&
-                 json_set_number(value, "cider", c->scores.cider) &&
-                 json_set_number(value, "rouge_l", c->scores.rouge_l);
-    for (int k = 0; k < CAPTION_ORDERS && whole; k++)
-        whole = json_append_number(bleu, c->scores.bleu[k]);
-    if (whole && json_set_take(value, "bleu", bleu))
+    json *value = score_captions_json(&c->scores);
+    if (value && json_set_int(value, "count", c->count) &&
+        json_set_number(value, "exact", c->exact))
         return json_set_take(object, key, value);
-    if (!whole)
-        json_free(bleu);
     json_free(value);
     return false;
 }

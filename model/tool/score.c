@@ -5,9 +5,7 @@
 #include "model/tool/score.h"
 #include "api/base/io.h"
 #include "api/base/progress.h"
-#include "api/wire/json.h"
 #include "api/wire/options.h"
-#include "model/task/caption_score.h"
 #include "model/task/caption_tokens.h"
 #include "model/task/vqa_score.h"
 #include <stdio.h>
@@ -120,7 +118,7 @@ static enum status lines_add(const struct score *s, const struct buf *file,
     return status;
 }
 
-static json *scores_json(const struct caption_scores *scores)
+json *score_captions_json(const struct caption_scores *scores)
 {
     json *value = json_object_new(), *bleu = json_array_new();
     bool whole = value && bleu && json_set_number(value, "cider", scores->cider) &&
@@ -138,10 +136,10 @@ static json *scores_json(const struct caption_scores *scores)
 static json *captions_json(const struct caption_corpus *corpus, const struct caption_scores *total,
                            const struct caption_scores *each)
 {
-    json *value = scores_json(total), *list = each ? json_array_new() : NULL;
+    json *value = score_captions_json(total), *list = each ? json_array_new() : NULL;
     bool whole = value && (!each || list) && json_set_int(value, "captions", corpus->count);
     for (int i = 0; each && whole && i < corpus->count; i++)
-        whole = json_append_take(list, scores_json(&each[i]));
+        whole = json_append_take(list, score_captions_json(&each[i]));
     if (whole && (!each || json_set_take(value, "each", list)))
         return value;
     if (!whole)
