@@ -45,7 +45,7 @@ struct weight_kernels {
     /* rounds rows first..first+15 of x (M,I) */
     void (*many_round)(const struct weight *w, const float *x, int first, struct rounded *out);
     void (*many)(const struct weight *w, int from, int to, const struct rounded *x, float *y);
-    int many_rows;
+    int many_rows, many_from; /* the least rows of x from which `many` is faster than `few` */
 };
 
 extern const struct weight_kernels weight_kernels_base, weight_kernels_avx2, weight_kernels_vnni,

@@ -100,4 +100,5 @@ const struct weight_kernels weight_kernels_amx = {.name = "amx",
                                                   .few = vnni_few,
                                                   .many_round = vnni_many_round,
                                                   .many = amx_many,
-                                                  .many_rows = PANEL_ROWS_MAX};
+                                                  .many_rows = PANEL_ROWS_MAX,
+                                                  .many_from = WEIGHT_FEW + 1};

@@ -282,7 +282,9 @@ void vnni_few(const struct weight *w, int from, int to, const struct rounded *x,
 
 /* ---- many rows ---- */
 
-enum { TILE_R = 6, MANY_ROWS = 5 * TILE_R };
+/* Sums enough to hide that one takes five cycles, few enough for the registers: 6 rows of W by 2
+ * tiles of x, or 10 by 1. */
+enum { TILE_R = 10, TILE_R_OF_TWO = 6, MANY_ROWS = 30 };
 
 /* One block: R rows of W times T tiles of 16 rows of x */
 INLINE void tile_block(const uint8_t *byte, const int8_t *x, const int32_t *offset, size_t next,
@@ -335,9 +337,10 @@ INLINE void tile_sums(const struct panel *p, int r0, const struct rounded *x, si
 static void vnni_tiles(const struct panel *p, const struct rounded *x, size_t block, int T,
                        float *sum)
 {
-    for (int r = 0; r < p->rows; r += TILE_R)
+    int R = T == 2 ? TILE_R_OF_TWO : TILE_R;
+    for (int r = 0; r < p->rows; r += R)
         if (T == 2)
-            tile_sums(p, r, x, block, TILE_R, 2, sum);
+            tile_sums(p, r, x, block, TILE_R_OF_TWO, 2, sum);
         else
             tile_sums(p, r, x, block, TILE_R, 1, sum);
 }
@@ -354,4 +357,5 @@ const struct weight_kernels weight_kernels_vnni = {.name = "vnni",
                                                    .few = vnni_few,
                                                    .many_round = vnni_many_round,
                                                    .many = vnni_many,
-                                                   .many_rows = MANY_ROWS};
+                                                   .many_rows = MANY_ROWS,
+                                                   .many_from = 2 * WEIGHT_FEW + 1};

@@ -327,10 +327,15 @@ static enum status batch_many(struct batch *b, const struct weight_how *how)
     return STATUS_OK;
 }
 
+static bool takes_many(const struct product *p)
+{
+    return p->kernels->many && p->M >= p->kernels->many_from;
+}
+
 /* Which products the kernels take fast */
 static bool is_fast(const struct product *p, const struct weight_how *how)
 {
-    bool has = p->M > 2 * WEIGHT_FEW ? p->kernels->many != NULL : p->kernels->few != NULL;
+    bool has = takes_many(p) || (p->M <= 2 * WEIGHT_FEW && p->kernels->few != NULL);
     return !how->exact && how->arena && has && p->w->cols % WEIGHT_BLOCK == 0 &&
            (p->w->type == WEIGHT_Q8 || p->w->type == WEIGHT_NF4);
 }
@@ -347,7 +352,7 @@ static bool batch_is_fast(const struct batch *b, const struct weight_how *how)
 static enum status batch_multiply(struct batch *b, const struct weight_how *how)
 {
     size_t mark = how->arena->used;
-    enum status status = b->part[0].M > 2 * WEIGHT_FEW ? batch_many(b, how) : batch_few(b, how);
+    enum status status = takes_many(&b->part[0]) ? batch_many(b, how) : batch_few(b, how);
     arena_reset(how->arena, mark);
     return status;
 }
