@@ -7,7 +7,7 @@
 #include <immintrin.h>
 #include <string.h>
 
-enum { LANES16 = 16, PANEL_BLOCKS = 64, PANEL_ROWS_MAX = 32, PANEL_AHEAD = 256 };
+enum { LANES16 = 16, PANEL_BLOCKS = 64, PANEL_ROWS_MAX = 32, PANEL_AHEAD = 2048 };
 
 /* The parts of the VNNI set that the AMX set takes over. */
 void vnni_unpack(const struct weight *w, size_t from, size_t count, float *out);
@@ -51,18 +51,15 @@ static inline void turn_16x16(__m512i *rows)
 
 /* ---- panels of W ---- */
 
-/* Rows of W as bytes, code + bias, block by block: bytes (blocks, 32, 64), and each block's scale,
- * its step of 1/127 included. Rows that W has not are 0. */
+/* Rows of W as bytes, code + bias, and each block's scale, its step of 1/127 included. A line of
+ * padding after each row keeps the same block of all rows out of one set of the first cache. Rows
+ * that W has not are 0. */
 struct panel {
     int rows, blocks;
+    size_t stride;                              /* bytes from row to row */
     float scale[PANEL_BLOCKS * PANEL_ROWS_MAX]; /* (blocks, 32) */
-    _Alignas(64) uint8_t bytes[PANEL_BLOCKS * PANEL_ROWS_MAX * WEIGHT_BLOCK];
+    _Alignas(64) uint8_t bytes[(PANEL_BLOCKS + 1) * PANEL_ROWS_MAX * WEIGHT_BLOCK];
 };
-
-static inline uint8_t *panel_block(struct panel *p, int block, int row)
-{
-    return p->bytes + ((ptrdiff_t)block * PANEL_ROWS_MAX + row) * WEIGHT_BLOCK;
-}
 
 static inline __m512i nf4_block(const uint8_t *code, __m512i table)
 {
@@ -72,39 +69,29 @@ static inline __m512i nf4_block(const uint8_t *code, __m512i table)
     return _mm512_shuffle_epi8(table, _mm512_inserti64x4(_mm512_castsi256_si512(high), low, 1));
 }
 
-/* Two blocks of each row at a time: a line of its codes */
-static inline void panel_nf4(struct panel *p, __m512i table, const uint8_t *code, size_t stride)
+/* A row, two blocks at a time: a line of its codes */
+static inline void panel_nf4(uint8_t *to, int blocks, __m512i table, const uint8_t *code)
 {
     const __m512i four = _mm512_set1_epi8(15);
     int b = 0;
-    for (; b + 2 <= p->blocks; b += 2)
-        for (int r = 0; r < p->rows; r++) {
-            const uint8_t *at = code + (size_t)r * stride + (size_t)b * (WEIGHT_BLOCK / 2);
-            uint8_t *to = panel_block(p, b, r);
-            __m512i byte = _mm512_loadu_si512(at);
-            _mm_prefetch((const char *)(at + PANEL_AHEAD), _MM_HINT_T0);
-            __m512i high = _mm512_shuffle_epi8(table,
-                                               _mm512_and_si512(_mm512_srli_epi16(byte, 4), four)),
-                    low = _mm512_shuffle_epi8(table, _mm512_and_si512(byte, four));
-            _mm512_store_si512(to, _mm512_shuffle_i64x2(high, low, 0x44));
-            _mm512_store_si512(to + PANEL_ROWS_MAX * WEIGHT_BLOCK,
-                               _mm512_shuffle_i64x2(high, low, 0xee));
-        }
-    for (int r = 0; b < p->blocks && r < p->rows; r++)
-        _mm512_store_si512(
-            panel_block(p, b, r),
-            nf4_block(code + (size_t)r * stride + (size_t)b * (WEIGHT_BLOCK / 2), table));
+    for (; b + 2 <= blocks; b += 2, code += 64, to += 128) {
+        __m512i byte = _mm512_loadu_si512(code), high = _mm512_srli_epi16(byte, 4);
+        _mm_prefetch((const char *)(code + PANEL_AHEAD), _MM_HINT_T0);
+        high = _mm512_shuffle_epi8(table, _mm512_and_si512(high, four));
+        byte = _mm512_shuffle_epi8(table, _mm512_and_si512(byte, four));
+        _mm512_store_si512(to, _mm512_shuffle_i64x2(high, byte, 0x44));
+        _mm512_store_si512(to + 64, _mm512_shuffle_i64x2(high, byte, 0xee));
+    }
+    if (b < blocks)
+        _mm512_store_si512(to, nf4_block(code, table));
 }
 
-static inline void panel_q8(struct panel *p, __m512i flip, const int8_t *code, size_t stride)
+static inline void panel_q8(uint8_t *to, int blocks, __m512i flip, const int8_t *code)
 {
-    for (int b = 0; b < p->blocks; b++)
-        for (int r = 0; r < p->rows; r++) {
-            const int8_t *at = code + (size_t)r * stride + (size_t)b * WEIGHT_BLOCK;
-            _mm_prefetch((const char *)(at + PANEL_AHEAD), _MM_HINT_T0);
-            _mm512_store_si512(panel_block(p, b, r),
-                               _mm512_xor_si512(_mm512_loadu_si512(at), flip));
-        }
+    for (int b = 0; b < blocks; b++, code += WEIGHT_BLOCK, to += WEIGHT_BLOCK) {
+        _mm_prefetch((const char *)(code + PANEL_AHEAD), _MM_HINT_T0);
+        _mm512_store_si512(to, _mm512_xor_si512(_mm512_loadu_si512(code), flip));
+    }
 }
 
 static inline void panel_scales(struct panel *p, const struct weight *w, int from, int first)
@@ -123,17 +110,22 @@ static inline void panel_scales(struct panel *p, const struct weight *w, int fro
 static inline void panel_fill(struct panel *p, const struct weight *w, int bias, int from, int to,
                               int first, int blocks)
 {
+    size_t I = (size_t)w->cols, at = (size_t)from * I + (size_t)first * WEIGHT_BLOCK;
     p->rows = to - from;
     p->blocks = blocks;
+    p->stride = ((size_t)blocks + 1) * WEIGHT_BLOCK;
     if (p->rows < PANEL_ROWS_MAX) {
         memset(p->scale, 0, sizeof p->scale);
-        memset(p->bytes, 0, (size_t)blocks * PANEL_ROWS_MAX * WEIGHT_BLOCK);
+        memset(p->bytes + (size_t)p->rows * p->stride, 0,
+               (size_t)(PANEL_ROWS_MAX - p->rows) * p->stride);
     }
-    size_t I = (size_t)w->cols, at = (size_t)from * I + (size_t)first * WEIGHT_BLOCK;
-    if (w->type == WEIGHT_NF4)
-        panel_nf4(p, nf4_table(bias), (const uint8_t *)w->codes + at / 2, I / 2);
-    else
-        panel_q8(p, _mm512_set1_epi8((char)bias), (const int8_t *)w->codes + at, I);
+    for (int r = 0; r < p->rows; r++, at += I) {
+        uint8_t *row = p->bytes + (size_t)r * p->stride;
+        if (w->type == WEIGHT_NF4)
+            panel_nf4(row, blocks, nf4_table(bias), (const uint8_t *)w->codes + at / 2);
+        else
+            panel_q8(row, blocks, _mm512_set1_epi8((char)bias), (const int8_t *)w->codes + at);
+    }
     panel_scales(p, w, from, first);
 }
 

@@ -15,18 +15,19 @@ static const struct tile_config config = {.palette = 1,
                                           .rows = {16, 16, 16, 16, 16, 16, 16, 16}};
 
 /* A block's integer sums (32 W, 32 x) */
-static inline void dot_two(const uint8_t *w, const int8_t *x, const int8_t *x_next, int32_t *dot)
+static inline void dot_two(const uint8_t *w, size_t stride, const int8_t *x, const int8_t *x_next,
+                           int32_t *dot)
 {
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
-    _tile_loadd(4, w, 64);
+    _tile_loadd(4, w, stride);
     _tile_loadd(6, x, 64);
     _tile_dpbssd(0, 4, 6);
     _tile_loadd(7, x_next, 64);
     _tile_dpbssd(1, 4, 7);
-    _tile_loadd(5, w + 1024, 64);
+    _tile_loadd(5, w + 16 * stride, stride);
     _tile_dpbssd(2, 5, 6);
     _tile_dpbssd(3, 5, 7);
     _tile_stored(0, dot, 128);
@@ -36,14 +37,14 @@ static inline void dot_two(const uint8_t *w, const int8_t *x, const int8_t *x_ne
 }
 
 /* The same (32 W, 16 x) */
-static inline void dot_one(const uint8_t *w, const int8_t *x, int32_t *dot)
+static inline void dot_one(const uint8_t *w, size_t stride, const int8_t *x, int32_t *dot)
 {
     _tile_zero(0);
     _tile_zero(2);
-    _tile_loadd(4, w, 64);
+    _tile_loadd(4, w, stride);
     _tile_loadd(6, x, 64);
     _tile_dpbssd(0, 4, 6);
-    _tile_loadd(5, w + 1024, 64);
+    _tile_loadd(5, w + 16 * stride, stride);
     _tile_dpbssd(2, 5, 6);
     _tile_stored(0, dot, 128);
     _tile_stored(2, dot + 512, 128);
@@ -73,14 +74,14 @@ static void amx_tiles(const struct panel *p, const struct rounded *x, size_t blo
     size_t next = (size_t)x->I / WEIGHT_BLOCK;
     memset(sum, 0, sizeof dot);
     for (size_t b = 0; b < (size_t)p->blocks; b++) {
-        const uint8_t *w = p->bytes + b * PANEL_ROWS_MAX * WEIGHT_BLOCK;
+        const uint8_t *w = p->bytes + b * WEIGHT_BLOCK;
         const int8_t *code = x->code + (block + b) * 1024;
         const float *scale = p->scale + b * PANEL_ROWS_MAX, *step = x->step + (block + b) * LANES16;
         if (T == 2) {
-            dot_two(w, code, code + next * 1024, dot);
+            dot_two(w, p->stride, code, code + next * 1024, dot);
             add_block(dot, scale, step, next, p->rows, 2, sum);
         } else {
-            dot_one(w, code, dot);
+            dot_one(w, p->stride, code, dot);
             add_block(dot, scale, step, next, p->rows, 1, sum);
         }
     }

@@ -287,8 +287,8 @@ void vnni_few(const struct weight *w, int from, int to, const struct rounded *x,
 enum { TILE_R = 10, TILE_R_OF_TWO = 6, MANY_ROWS = 30 };
 
 /* One block: R rows of W times T tiles of 16 rows of x */
-INLINE void tile_block(const uint8_t *byte, const int8_t *x, const int32_t *offset, size_t next,
-                       int R, int T, __m512i dot[TILE_R][2])
+INLINE void tile_block(const uint8_t *byte, size_t stride, const int8_t *x, const int32_t *offset,
+                       size_t next, int R, int T, __m512i dot[TILE_R][2])
 {
     for (int r = 0; r < R; r++)
         for (int t = 0; t < T; t++)
@@ -300,7 +300,7 @@ INLINE void tile_block(const uint8_t *byte, const int8_t *x, const int32_t *offs
             column[t] = _mm512_load_si512(x + (size_t)t * next * 1024 + k * 64);
         for (int r = 0; r < R; r++) {
             int32_t four;
-            memcpy(&four, byte + r * WEIGHT_BLOCK + k * 4, sizeof four);
+            memcpy(&four, byte + (size_t)r * stride + k * 4, sizeof four);
             for (int t = 0; t < T; t++)
                 dot[r][t] = _mm512_dpbusd_epi32(dot[r][t], _mm512_set1_epi32(four), column[t]);
         }
@@ -319,8 +319,8 @@ INLINE void tile_sums(const struct panel *p, int r0, const struct rounded *x, si
     for (size_t b = 0; b < (size_t)p->blocks; b++) {
         __m512i dot[TILE_R][2];
         size_t at = block + b, row = b * PANEL_ROWS_MAX + (size_t)r0;
-        tile_block(p->bytes + row * WEIGHT_BLOCK, x->code + at * 1024, x->offset + at * LANES16,
-                   next, R, T, dot);
+        tile_block(p->bytes + (size_t)r0 * p->stride + b * WEIGHT_BLOCK, p->stride,
+                   x->code + at * 1024, x->offset + at * LANES16, next, R, T, dot);
         for (int t = 0; t < T; t++) {
             __m512 step = _mm512_load_ps(x->step + (at + (size_t)t * next) * LANES16);
             for (int r = 0; r < R; r++)

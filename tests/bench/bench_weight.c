@@ -35,7 +35,7 @@ static double measure(struct bench *b, enum weight_type type, int O, int I, int 
     double best = 1e9;
     struct weight_how how = {
         .pool = b->pool, .arena = &b->arena, .exact = b->exact, .kernels = set};
-    if (count < 1 || (M > 16 && count > 8))
+    if (count < 1 || (M > 400 && count > 8))
         count = count < 1 ? 1 : 8;
     for (int round = 0; round < ROUNDS; round++) {
         double start = now();
