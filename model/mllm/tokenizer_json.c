@@ -246,12 +246,24 @@ static enum status add_decoder(struct reader *r, const json *part, bool alone)
 
 /* ---- template ---- */
 
+/* Id i of the list, which a token must have. */
+static enum status token_id_at(struct reader *r, const json *list, size_t i, int32_t *out)
+{
+    int64_t id = 0;
+    TRY(json_int_at(list, i, 0, VOCAB_IDS - 1, &id, r->err));
+    *out = (int32_t)id;
+    if (vocab_get(&r->t->vocab, id))
+        return STATUS_OK;
+    return err_set(r->err, STATUS_MALFORMED, "post_processor: no token has id %d", (int)id);
+}
+
 static enum status template_item(struct reader *r, const json *item, const json *specials,
                                  struct template *out)
 {
     const json *part = NULL, *special = NULL, *ids = NULL;
     const char *name = "";
-    int64_t type = 0, id = 0;
+    int64_t type = 0;
+    int32_t id = 0;
     bool sequence = json_has(item, "Sequence");
     TRY(json_get_object(item, sequence ? "Sequence" : "SpecialToken", &part, r->err));
     TRY(json_get_string(part, "id", 255, &name, r->err));
@@ -263,8 +275,8 @@ static enum status template_item(struct reader *r, const json *item, const json 
     TRY(json_get_object(specials, name, &special, r->err));
     TRY(json_get_array(special, "ids", 4, &ids, r->err));
     for (size_t i = 0; i < json_length(ids); i++) {
-        TRY(json_int_at(ids, i, 0, r->t->vocab.count - 1, &id, r->err));
-        template_put(out, (int32_t)id, (int32_t)type);
+        TRY(token_id_at(r, ids, i, &id));
+        template_put(out, id, (int32_t)type);
     }
     return STATUS_OK;
 }
@@ -293,11 +305,8 @@ static enum status read_template(struct reader *r, const json *part, const char 
 static enum status role_id(struct reader *r, const json *part, const char *key, int32_t *out)
 {
     const json *pair = NULL;
-    int64_t id = 0;
     TRY(json_get_array(part, key, 2, &pair, r->err));
-    TRY(json_int_at(pair, 1, 0, r->t->vocab.count - 1, &id, r->err));
-    *out = (int32_t)id;
-    return STATUS_OK;
+    return token_id_at(r, pair, 1, out);
 }
 
 static enum status add_post_processor(struct reader *r, const json *part, bool alone)
