@@ -106,7 +106,7 @@ static void attention_forward(const struct attention_node *n, float *work)
 
 /* Queries of a block: bounds the room for probabilities, and spares keys that no query of it sees.
  * Work below SHARED_PRODUCTS multiplications is done before another thread wakes up. */
-enum { QUERY_BLOCK = 128, SHARED_PRODUCTS = 1 << 18 };
+enum { QUERY_BLOCK = 128, SHARED_PRODUCTS = 1 << 15 };
 
 struct inference {
     const struct attention_node *n;
