@@ -364,10 +364,10 @@ static enum status count_ids(struct reader *r, const json *vocab, int *count)
     return STATUS_OK;
 }
 
-/* A token's raw bytes in r->scratch: byte-level files write them in printable characters. */
-static enum status raw_bytes(struct reader *r, const char *text, size_t len)
+/* Appends a token's raw bytes to r->scratch: byte-level files write them in printable characters.
+ */
+static enum status raw_append(struct reader *r, const char *text, size_t len)
 {
-    buf_clear(&r->scratch);
     if (r->byte_level)
         return bpe_parse_bytes(text, len, &r->scratch);
     return buf_append(&r->scratch, text, len);
@@ -396,7 +396,8 @@ static enum status read_vocab(struct reader *r, const json *vocab,
                 t->vocab.tokens[id].kind = TOKEN_NORMAL;
             continue;
         }
-        if (len == 0 || len > VOCAB_TOKEN_BYTES || raw_bytes(r, key, len) != STATUS_OK)
+        buf_clear(&r->scratch);
+        if (len == 0 || len > VOCAB_TOKEN_BYTES || raw_append(r, key, len) != STATUS_OK)
             return err_set(r->err, STATUS_MALFORMED,
                            "vocab: \"%.64s\" is not in byte-level characters", key);
         TRY(vocab_add(&t->vocab, id, r->scratch.data, r->scratch.len, TOKEN_NORMAL, r->err));
@@ -425,9 +426,12 @@ static enum status split_merge(struct reader *r, const json *merges, size_t i, c
     return STATUS_OK;
 }
 
-static int32_t find_raw(struct reader *r, const char *text, size_t len)
+/* The token of two texts one after the other, -1 without one. */
+static int32_t find_raw(struct reader *r, const char *left, size_t left_len, const char *right)
 {
-    if (raw_bytes(r, text, len) != STATUS_OK)
+    buf_clear(&r->scratch);
+    if (raw_append(r, left, left_len) != STATUS_OK ||
+        raw_append(r, right, strlen(right)) != STATUS_OK)
         return -1;
     return vocab_find(&r->t->vocab, r->scratch.data, r->scratch.len);
 }
@@ -436,17 +440,10 @@ static enum status read_merge(struct reader *r, const json *merges, size_t i,
                               struct bpe_merges *out)
 {
     const char *left = "", *right = "";
-    char whole[2 * VOCAB_TOKEN_BYTES + 1];
     size_t left_len = 0;
     TRY(split_merge(r, merges, i, &left, &left_len, &right));
-    size_t right_len = strlen(right);
-    if (left_len + right_len >= sizeof whole)
-        return err_set(r->err, STATUS_TOO_LARGE, "merges[%zu] has %zu bytes", i,
-                       left_len + right_len);
-    memcpy(whole, left, left_len);
-    memcpy(whole + left_len, right, right_len);
-    int32_t l = find_raw(r, left, left_len), rest = find_raw(r, right, right_len);
-    int32_t merged = find_raw(r, whole, left_len + right_len);
+    int32_t l = find_raw(r, left, left_len, ""), rest = find_raw(r, "", 0, right);
+    int32_t merged = find_raw(r, left, left_len, right);
     if (l < 0 || rest < 0 || merged < 0 || !bpe_merges_add(out, l, rest, merged, (int32_t)i))
         return err_set(r->err, STATUS_MALFORMED,
                        "merges[%zu] is no pair of tokens that make a token, each pair once", i);

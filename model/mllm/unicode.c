@@ -185,8 +185,9 @@ enum status unicode_lower(const char *text, size_t len, struct buf *out)
     size_t size = 0;
     for (size_t i = 0; i < len; i += size) {
         uint32_t c = unicode_get(text + i, len - i, &size);
+        bool capital = c >= 'A' && c <= 'Z';
         if (c < 0x80)
-            TRY(buf_append(out, &(char){(char)(c >= 'A' && c <= 'Z' ? c + 32 : c)}, 1));
+            TRY(unicode_append(out, capital ? c + 'a' - 'A' : c));
         else if (c == 0x130) /* the one character whose lower case is two */
             TRY(buf_append(out, "i\xCC\x87", 3));
         else
