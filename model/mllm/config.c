@@ -103,12 +103,44 @@ static enum status read_qformer(const json *object, struct mllm_config *c, struc
     return only_string(object, "hidden_act", "gelu", err);
 }
 
-static enum status refuse_rope_scaling(const json *object, struct err *err)
+/* rope_scaling, or rope_parameters as newer versions write it, theta included: plain RoPE alone. */
+static enum status read_rope(const json *object, const char *key, struct mllm_config *c,
+                             struct err *err)
 {
-    const json *scaling = NULL;
-    TRY(json_opt_object(object, "rope_scaling", &scaling, err));
-    if (scaling)
-        return err_set(err, STATUS_UNSUPPORTED, "rope_scaling is not supported; only null is");
+    const json *rope = NULL;
+    const char *type = "";
+    TRY(json_opt_object(object, key, &rope, err));
+    if (!rope)
+        return STATUS_OK;
+    TRY(json_opt_string(rope, "type", 64, &type, err));
+    TRY(json_opt_string(rope, "rope_type", 64, &type, err));
+    if (strcmp(type, "default") != 0)
+        return err_set(err, STATUS_UNSUPPORTED, "%s (%s) is not supported; only null is", key,
+                       type[0] ? type : "without a type");
+    return read_float(rope, "rope_theta", 1e9, &c->text.theta, err);
+}
+
+/* A model may end its answers with one of several tokens; the first is the one we stop at. */
+static enum status read_eos(const json *object, struct mllm_config *c, struct err *err)
+{
+    const json *list = NULL;
+    int64_t id = c->text.eos;
+    enum status status = json_opt_int(object, "eos_token_id", -1, VOCAB_MAX, &id, err);
+    if (status != STATUS_OK && json_get_array(object, "eos_token_id", 64, &list, NULL) == STATUS_OK)
+        status = json_int_at(list, 0, 0, VOCAB_MAX, &id, err);
+    c->text.eos = (int)id;
+    return status;
+}
+
+/* The widths of heads are not a choice here. */
+static enum status check_head_dim(const json *object, const struct mllm_config *c, struct err *err)
+{
+    int64_t dim = 0;
+    TRY(json_opt_int(object, "head_dim", 1, WIDTH_MAX, &dim, err));
+    if (dim > 0 && dim * c->text.heads != c->text.hidden)
+        return err_set(err, STATUS_UNSUPPORTED,
+                       "head_dim is %d; only hidden_size / num_attention_heads is supported",
+                       (int)dim);
     return STATUS_OK;
 }
 
@@ -124,7 +156,6 @@ static enum status read_text(const json *object, struct mllm_config *c, struct e
         {"vocab_size", &c->text.vocab, 1, VOCAB_MAX},
         {"max_position_embeddings", &c->text.positions, 1, POSITIONS_MAX},
         {"bos_token_id", &c->text.bos, -1, VOCAB_MAX},
-        {"eos_token_id", &c->text.eos, -1, VOCAB_MAX},
         {"pad_token_id", &c->text.pad, -1, VOCAB_MAX},
         {NULL, NULL, 0, 0},
     };
@@ -134,8 +165,12 @@ static enum status read_text(const json *object, struct mllm_config *c, struct e
     TRY(read_float(object, "rms_norm_eps", 1, &c->text.eps, err));
     TRY(read_float(object, "rope_theta", 1e9, &c->text.theta, err));
     TRY(json_opt_bool(object, "tie_word_embeddings", &c->text.tied, err));
-    TRY(refuse_rope_scaling(object, err));
+    TRY(read_rope(object, "rope_scaling", c, err));
+    TRY(read_rope(object, "rope_parameters", c, err));
+    TRY(read_eos(object, c, err));
+    TRY(check_head_dim(object, c, err));
     TRY(only_false(object, "attention_bias", err));
+    TRY(only_false(object, "mlp_bias", err));
     return only_string(object, "hidden_act", "silu", err);
 }
 
@@ -165,11 +200,14 @@ static enum status read_multimodal(const json *root, bool qformer_text, struct m
                                    struct err *err)
 {
     const json *vision = root, *qformer = root, *text = root;
+    bool decoder_only = true;
     const struct field fields[] = {{"num_query_tokens", &c->queries, 1, QUERIES_MAX},
                                    {NULL, NULL, 0, 0}};
     c->multimodal = true;
     c->qformer.text = qformer_text;
     TRY(read_fields(root, fields, err));
+    TRY(json_opt_bool(root, "tie_word_embeddings", &c->text.tied, err));
+    TRY(json_opt_bool(root, "use_decoder_only_language_model", &decoder_only, err));
     TRY(json_get_object(root, "vision_config", &vision, err));
     TRY(json_get_object(root, "qformer_config", &qformer, err));
     TRY(json_get_object(root, "text_config", &text, err));
@@ -178,6 +216,11 @@ static enum status read_multimodal(const json *root, bool qformer_text, struct m
     if (strcmp(type, "llama") != 0)
         return err_set(err, STATUS_UNSUPPORTED,
                        "text_config.model_type is \"%s\"; only \"llama\" is supported", type);
+    if (!decoder_only)
+        return err_set(err, STATUS_UNSUPPORTED,
+                       "use_decoder_only_language_model is false; only true is supported");
+    if (!qformer_text)
+        TRY(only_false(qformer, "use_qformer_text_input", err));
     if (read_vision(vision, c, err) != STATUS_OK)
         return err_prefix(err, "vision_config");
     if (read_qformer(qformer, c, err) != STATUS_OK)
@@ -187,11 +230,35 @@ static enum status read_multimodal(const json *root, bool qformer_text, struct m
     return STATUS_OK;
 }
 
+/* Which layout the matrices have is seen from the files; what no file of ours has is refused. */
+static enum status read_quantization(const json *root, struct mllm_config *c, struct err *err)
+{
+    const json *object = NULL;
+    const char *method = "bitsandbytes", *type = "nf4";
+    bool four = false, eight = false;
+    TRY(json_opt_object(root, "quantization_config", &object, err));
+    if (!object)
+        return STATUS_OK;
+    TRY(json_opt_string(object, "quant_method", 64, &method, err));
+    TRY(json_opt_bool(object, "load_in_4bit", &four, err));
+    TRY(json_opt_bool(object, "load_in_8bit", &eight, err));
+    if (four)
+        TRY(json_opt_string(object, "bnb_4bit_quant_type", 64, &type, err));
+    if (strcmp(method, "bitsandbytes") != 0 || strcmp(type, "nf4") != 0)
+        return err_set(err, STATUS_UNSUPPORTED,
+                       "quantization_config: %s of type %s; bitsandbytes' nf4 and 8 bit are "
+                       "supported",
+                       method, type);
+    c->quantized_bits = four ? 4 : eight ? 8 : 0;
+    return STATUS_OK;
+}
+
 static enum status read_root(const json *root, struct mllm_config *c, struct err *err)
 {
     const char *type = "";
     TRY(json_get_string(root, "model_type", 64, &type, err));
     TRY(read_prompt(root, c, err));
+    TRY(read_quantization(root, c, err));
     if (strcmp(type, "instructblip") == 0)
         return read_multimodal(root, true, c, err);
     if (strcmp(type, "blip-2") == 0)
@@ -202,7 +269,8 @@ static enum status read_root(const json *root, struct mllm_config *c, struct err
         return read_text(root, c, err);
     }
     return err_set(err, STATUS_UNSUPPORTED,
-                   "model_type is \"%s\"; supported are instructblip, blip-2 and llama", type);
+                   "architecture \"%s\" (model_type): supported are instructblip, blip-2 and llama",
+                   type);
 }
 
 enum status mllm_config_parse(const void *data, size_t len, struct mllm_config *out,
@@ -403,9 +471,48 @@ static bool write_part(json *root, const char *key, const struct mllm_config *c,
     return json_set_take(root, key, part);
 }
 
+static json *skipped_modules(bool multimodal)
+{
+    static const char *const names[] = {"lm_head", "language_model.lm_head", "qformer"};
+    json *list = json_array_new();
+    bool whole = list != NULL;
+    for (int i = 0; whole && i < (multimodal ? 3 : 1); i++)
+        whole = json_append_string(list, names[i]);
+    if (whole)
+        return list;
+    json_free(list);
+    return NULL;
+}
+
+bool mllm_config_set_quantization(struct json_t *root, bool multimodal, int bits, bool nested)
+{
+    json *o = json_object_new();
+    bool four = bits == 4;
+    bool whole =
+        o && json_set_string(o, "quant_method", "bitsandbytes") &&
+        json_set_bool(o, "_load_in_4bit", four) && json_set_bool(o, "_load_in_8bit", !four) &&
+        json_set_bool(o, "load_in_4bit", four) && json_set_bool(o, "load_in_8bit", !four) &&
+        json_set_string(o, "bnb_4bit_compute_dtype", four ? "bfloat16" : "float32") &&
+        json_set_string(o, "bnb_4bit_quant_storage", "uint8") &&
+        json_set_string(o, "bnb_4bit_quant_type", four ? "nf4" : "fp4") &&
+        json_set_bool(o, "bnb_4bit_use_double_quant", nested) &&
+        json_set_bool(o, "llm_int8_enable_fp32_cpu_offload", false) &&
+        json_set_bool(o, "llm_int8_has_fp16_weight", false) &&
+        json_set_number(o, "llm_int8_threshold", 6) &&
+        json_set_take(o, "llm_int8_skip_modules", skipped_modules(multimodal));
+    if (!whole) {
+        json_free(o);
+        return false;
+    }
+    return json_set_take(root, "quantization_config", o);
+}
+
 static bool write_root(json *root, const struct mllm_config *c)
 {
     if (!json_set_string(root, "cdcca_prompt", c->prompt))
+        return false;
+    if (c->quantized_bits &&
+        !mllm_config_set_quantization(root, c->multimodal, c->quantized_bits, false))
         return false;
     if (!c->multimodal)
         return write_text(root, c);

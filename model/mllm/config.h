@@ -26,9 +26,10 @@ struct mllm_config {
         bool tied;
         int bos, eos, pad; /* -1: none */
     } text;
-    int queries;      /* num_query_tokens */
-    char prompt[128]; /* "cdcca_prompt" in config.json: "{question}" is replaced; default
-                         "{question}" */
+    int queries;        /* num_query_tokens */
+    int quantized_bits; /* "quantization_config" of bitsandbytes: 8 (LLM.int8), 4 (NF4); 0: none */
+    char prompt[128];   /* "cdcca_prompt" in config.json: "{question}" is replaced; default
+                           "{question}" */
 };
 
 /* Every value is checked: ranges, heads dividing widths, no overflow of any size. On failure *out
@@ -41,6 +42,10 @@ enum status mllm_config_load(struct io *io, const char *dir, struct mllm_config 
 /* config.json in HF's InstructBLIP layout */
 enum status mllm_config_save(struct io *io, const char *dir, const struct mllm_config *config,
                              struct err *err);
+/* Sets "quantization_config" as transformers writes it; bits: 4 (NF4) or 8 (LLM.int8); nested:
+ * double quantization of NF4. False without memory. */
+struct json_t;
+bool mllm_config_set_quantization(struct json_t *root, bool multimodal, int bits, bool nested);
 enum status mllm_config_check(const struct mllm_config *config, struct err *err);
 
 #endif

@@ -3,7 +3,8 @@
  * numerics are those of HF transformers; equations: see methods.md "Architecture".
  *
  * A model is immutable once loaded, apart from the data of trainable parameters while one owner
- * trains or patches a private copy (mllm_clone shares nothing; publish with mllm_retain/release).
+ * trains or patches a private copy (mllm_clone; publish with mllm_retain/release). Packed
+ * parameters are never trained.
  */
 #ifndef CDCCA_MLLM_H
 #define CDCCA_MLLM_H
@@ -71,24 +72,32 @@ struct mllm {
         struct param *norm;
         struct linear head; /* weight == embed when tied */
     } llama;
-    struct hash encoder; /* fingerprint of the vision encoder's weights (F32 bytes in name order) */
+    struct hash encoder; /* fingerprint of the vision encoder's weights: F32 bytes in name order,
+                            of quantized ones codes and scales */
     struct arena memory;
-    int references; /* atomic */
+    struct mllm_store *store; /* where packed parameters lie, shared by clones; NULL without any */
+    int references;           /* atomic */
 };
 
-/* Reads a directory: config.json, model.safetensors (or sharded with its index), tokenizer files,
- * preprocessor_config.json (CLIP's values without it). Refuses by name: missing, mis-shaped or
- * unknown tensors. *out has one reference. */
+/* Reads a directory as Hugging Face writes it: config.json, model.safetensors (or sharded with its
+ * index), tokenizer files, preprocessor_config.json (CLIP's values without it), under older names
+ * too (names.h). Quantized matrices (bitsandbytes' NF4 and LLM.int8) stay packed; F16 and BF16
+ * matrices do where the whole model in F32 would take more than 2 GiB; all else becomes F32.
+ * Refuses by name: missing, mis-shaped or unknown tensors. *out has one reference. */
 enum status mllm_load(struct io *io, const char *dir, struct mllm **out, struct err *err);
+/* The same with another limit than 2 GiB of F32. */
+enum status mllm_load_within(struct io *io, const char *dir, size_t f32_limit, struct mllm **out,
+                             struct err *err);
 /* Random weights for a configuration (normal 0.02 as HF initialises; norms 1/0). */
 enum status mllm_create(const struct mllm_config *config, uint64_t seed, struct mllm **out,
                         struct err *err);
-/* Same config, weights, attached parameters; own memory; tokenizers shared by reference count. */
+/* Same config, weights, attached parameters; own memory, but for packed parameters and tokenizers,
+ * which are shared by reference count. */
 enum status mllm_clone(const struct mllm *model, struct mllm **out, struct err *err);
 void mllm_retain(struct mllm *model);
 void mllm_release(struct mllm *model);
-/* config.json, preprocessor_config.json, model.safetensors in dtype (F32, BF16); attached
- * parameters are not saved. */
+/* config.json, preprocessor_config.json, model.safetensors: F32 parameters in dtype (F32, BF16,
+ * F16), packed ones as they are; attached parameters are not saved. */
 enum status mllm_save(struct io *io, const struct mllm *model, const char *dir, enum dtype dtype,
                       struct err *err);
 /* Recomputes model->encoder after the vision encoder's weights changed. */

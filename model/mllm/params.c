@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* Shapes are written in these symbols; a part's sizes[] gives them values. */
 enum symbol {
@@ -166,9 +167,8 @@ static size_t aligned(size_t bytes)
 static void param_fill(struct builder *b, struct param *p, const char *name)
 {
     p->name = arena_strdup(&b->model->memory, name);
-    p->data = arena_alloc(&b->model->memory, param_count(p) * sizeof *p->data);
     p->grad_at = -1;
-    b->failed |= !p->name || !p->data;
+    b->failed |= !p->name;
 }
 
 static void param_init(struct param *p, enum init init, uint64_t seed, int index)
@@ -343,10 +343,70 @@ enum status params_build(struct mllm *model, struct err *err)
     return err_set(err, STATUS_NO_MEMORY, "no memory for a model of %zu MiB", count.bytes >> 20);
 }
 
+enum status params_allocate(struct mllm *model, struct err *err)
+{
+    for (int i = 0; i < model->checkpoint_count; i++) {
+        struct param *p = &model->params[i];
+        size_t bytes = param_count(p) * sizeof *p->data;
+        if (!p->packed && !(p->data = arena_alloc(&model->memory, bytes)))
+            return err_set(err, STATUS_NO_MEMORY, "no memory for %s", p->name);
+    }
+    return STATUS_OK;
+}
+
 void params_init(struct mllm *model, uint64_t seed)
 {
     struct builder b = {.model = model, .pass = INITIALISE, .seed = seed};
     visit_all(&b);
+}
+
+/* ---- which may be packed, and where they lie then ---- */
+
+bool params_packable(const struct mllm *model, const struct param *p)
+{
+    return p->ndim == 2 && p != model->qformer.positions;
+}
+
+bool params_quantizable(const struct mllm *model, const struct param *p)
+{
+    bool layer =
+        strstr(p->name, "model.layers.") || strncmp(p->name, "vision_model.encoder.", 21) == 0;
+    return p->ndim == 2 && (layer || p == model->projection.weight);
+}
+
+size_t params_bytes(const struct mllm *model)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < model->checkpoint_count; i++)
+        bytes += param_count(&model->params[i]) * sizeof(float);
+    return bytes;
+}
+
+struct mllm_store *store_create(size_t size)
+{
+    struct mllm_store *store = calloc(1, sizeof *store);
+    if (!store || !arena_init(&store->memory, size)) {
+        free(store);
+        return NULL;
+    }
+    (void)madvise(store->memory.base, store->memory.cap, MADV_HUGEPAGE);
+    store->references = 1;
+    return store;
+}
+
+struct mllm_store *store_retain(struct mllm_store *store)
+{
+    if (store)
+        __atomic_add_fetch(&store->references, 1, __ATOMIC_RELAXED);
+    return store;
+}
+
+void store_release(struct mllm_store *store)
+{
+    if (!store || __atomic_sub_fetch(&store->references, 1, __ATOMIC_ACQ_REL) > 0)
+        return;
+    arena_deinit(&store->memory);
+    free(store);
 }
 
 /* ---- attached parameters ---- */
