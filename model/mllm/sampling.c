@@ -32,7 +32,7 @@ struct token sampling_token(const float *logits, int V, int32_t id)
 
 static bool before(const float *weight, int32_t a, int32_t b)
 {
-    return weight[a] > weight[b] || (weight[a] == weight[b] && a < b);
+    return weight[a] > weight[b] || (a < b && weight[a] == weight[b]);
 }
 
 static void heap_sink(int32_t *heap, int n, const float *weight, int at)

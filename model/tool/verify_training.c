@@ -111,7 +111,7 @@ static const float *weight_of(const struct verify *v, const struct param *p)
 
 static enum status compare_gradients_at(struct training *t, size_t step, struct err *err)
 {
-    char key[32];
+    char key[64];
     const json *stats = NULL;
     snprintf(key, sizeof key, "gradients_at_step_%zu", step);
     TRY(json_opt_object(t->run, key, &stats, err));

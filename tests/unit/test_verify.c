@@ -126,7 +126,7 @@ static const struct verify_check *check_of(const char *name)
 
 static void what_agrees_passes(void **state)
 {
-    struct reference r;
+    struct reference r = {0};
     (void)state;
     reference_compute(&r);
     reference_write(&r);
@@ -139,7 +139,7 @@ static void what_agrees_passes(void **state)
 
 static void a_difference_fails_and_says_where(void **state)
 {
-    struct reference r;
+    struct reference r = {0};
     (void)state;
     reference_compute(&r);
     r.logits[3][11] += 0.01F;
@@ -156,7 +156,7 @@ static void a_difference_fails_and_says_where(void **state)
 
 static void other_ids_fail_at_any_tolerance(void **state)
 {
-    struct reference r;
+    struct reference r = {0};
     (void)state;
     reference_compute(&r);
     r.greedy[1] = (r.greedy[1] + 1) % V;
