@@ -1,6 +1,6 @@
 /* Tokenizers against their originals: every line of the reference data gives the ids that
- * SentencePiece and Hugging Face's BertTokenizer gave, and SentencePiece's decode text. Skipped
- * where the data is not there. */
+ * SentencePiece, Hugging Face's BertTokenizer and llama2.c gave, and SentencePiece's decoded text.
+ * Skipped where the data is not there. */
 // links: mllm
 #include "model/mllm/tokenizer.h"
 
@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -147,6 +148,98 @@ static void pairs_get_the_types_of_bert(void **state)
     tokenizer_destroy(t);
 }
 
+/* ---- llama2.c's tok512.bin, written as a tokenizer.model ---- */
+
+static void put_varint(struct buf *out, uint64_t value)
+{
+    for (; value >= 0x80; value >>= 7)
+        buf_append(out, &(uint8_t){(uint8_t)(value | 0x80)}, 1);
+    buf_append(out, &(uint8_t){(uint8_t)value}, 1);
+}
+
+static void put_bytes(struct buf *out, unsigned field, const void *data, size_t len)
+{
+    put_varint(out, field << 3 | 2);
+    put_varint(out, len);
+    buf_append(out, data, len);
+}
+
+/* text: with blanks, which a piece writes as U+2581 */
+static void put_piece(struct buf *out, const char *text, size_t len, float score, uint64_t type)
+{
+    struct buf piece = {.max = 4096}, name = {.max = 4096};
+    for (size_t i = 0; i < len; i++)
+        buf_append(&name, text[i] == ' ' ? "\xE2\x96\x81" : text + i, text[i] == ' ' ? 3 : 1);
+    put_bytes(&piece, 1, name.data, name.len);
+    put_varint(&piece, 2 << 3 | 5);
+    buf_append(&piece, &score, sizeof score);
+    put_varint(&piece, 3 << 3);
+    put_varint(&piece, type);
+    put_bytes(out, 1, piece.data, piece.len);
+    buf_free(&piece);
+    buf_free(&name);
+}
+
+/* int32 longest, then 512 x (float score, int32 length, bytes): 0 unknown, 1 and 2 control, 3..258
+ * bytes. */
+static void put_tok512(const struct buf *bin, struct buf *out)
+{
+    static const uint8_t bpe[] = {3 << 3, 2, (35 << 3 & 0x7F) | 0x80, 35 >> 4, 1};
+    static const uint8_t as_it_is[] = {4 << 3, 0}; /* remove_extra_whitespaces false */
+    size_t at = 4;
+    for (int id = 0; id < 512; id++) {
+        float score = 0;
+        int32_t len = 0;
+        memcpy(&score, bin->data + at, 4);
+        memcpy(&len, bin->data + at + 4, 4);
+        put_piece(out, (const char *)bin->data + at + 8, (size_t)len, id < 259 ? 0 : score,
+                  id == 0    ? 2
+                  : id < 3   ? 3
+                  : id < 259 ? 6
+                             : 1);
+        at += 8 + (size_t)len;
+    }
+    assert_int_equal(at, bin->len);
+    put_bytes(out, 2, bpe, sizeof bpe);
+    put_bytes(out, 3, as_it_is, sizeof as_it_is);
+}
+
+static void a_small_llama_gives_the_ids_of_llama2_c(void **state)
+{
+    static int32_t ids[IDS];
+    char dir[] = "/tmp/cdcca-test-XXXXXX", path[64];
+    struct buf bin = {.max = DATA_BYTES}, model = {.max = DATA_BYTES};
+    struct tokenizer *t = NULL;
+    struct err err = {0};
+    size_t n = 0;
+    (void)state;
+    need_data();
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/tokenizer.model", dir);
+    assert_int_equal(
+        io_read_file(io_posix(), SHARED_DATA "/stories260k-llama/tok512.bin", &bin, NULL),
+        STATUS_OK);
+    put_tok512(&bin, &model);
+    assert_int_equal(io_write_file(io_posix(), path, model.data, model.len, NULL), STATUS_OK);
+    if (tokenizer_load(io_posix(), dir, &t, &err) != STATUS_OK)
+        fail_msg("%s", err.text);
+    json *cases = read_cases("../stories260k-llama/tok512-expected.json");
+    assert_int_equal(json_length(cases), 140);
+    for (size_t i = 0; i < json_length(cases); i++) {
+        const char *text = "";
+        assert_int_equal(json_get_string(json_at(cases, i), "text", 1 << 16, &text, NULL),
+                         STATUS_OK);
+        assert_int_equal(tokenizer_encode(t, text, strlen(text), ids, IDS, &n, NULL), STATUS_OK);
+        expect_ids(json_at(cases, i), "ids", ids, n, text);
+    }
+    json_free(cases);
+    tokenizer_destroy(t);
+    buf_free(&bin);
+    buf_free(&model);
+    unlink(path);
+    rmdir(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -154,6 +247,7 @@ int main(void)
         cmocka_unit_test(unigram_with_byte_fallback_gives_the_ids_of_sentencepiece),
         cmocka_unit_test(wordpiece_gives_the_ids_of_bert),
         cmocka_unit_test(pairs_get_the_types_of_bert),
+        cmocka_unit_test(a_small_llama_gives_the_ids_of_llama2_c),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
