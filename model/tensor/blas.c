@@ -87,9 +87,13 @@ static void blas_scale(int M, int N, float beta, float *C, int ldc)
     }
 }
 
-/* Where our kernels win (measured on Zen 4, GFLOP/s, ours against the library's: 640x96x96 112:98,
- * 768x688x256 108:91, 1024^3 98:98; on 4 rows they lose 55:77 when B must be turned). The library's
- * AVX2 code is as good as ours from 32 rows on. */
+/* Where our kernels win, by measurement on one core, GFLOP/s, ours against the library's.
+ *   Zen 4, AVX-512:            640x96x96 112:98, 768x688x256 108:91, 1024^3 98:98
+ *   Sapphire Rapids, AVX-512:  640x96x96 165:145, 768x256x256 160:156, 688x256x768 with A
+ * transposed 163:150, 32x768x768 125:92, 1024^3 140:145, 2048^3 108:156 So: not when all of B is
+ * much larger than the second cache, not for many rows of it, and not for a few rows when B must be
+ * turned (4 rows 55:77, 8 rows 94:107) or for columns that fill no vector. The library's AVX2 code
+ * is as good as ours from 32 rows on. */
 static bool blas_own_is_faster(const struct kernels *k, bool tb, int M, int N, int K)
 {
     if (M == 1)
@@ -101,14 +105,18 @@ static bool blas_own_is_faster(const struct kernels *k, bool tb, int M, int N, i
 }
 
 static void gemm_own(const struct kernels *k, bool ta, bool tb, int M, int N, int K, float alpha,
-                     const float *A, int lda, const float *B, int ldb, float *C, int ldc)
+                     const float *A, int lda, const float *B, int ldb, float beta, float *C,
+                     int ldc)
 {
-    if (M == 1 && (!ta || lda == 1) && tb)
+    bool vector = M == 1 && (!ta || lda == 1);
+    if (vector || beta != 0)
+        blas_scale(M, N, beta, C, ldc);
+    if (vector && tb)
         k->gemv(N, K, alpha, B, ldb, A, C);
-    else if (M == 1 && (!ta || lda == 1))
+    else if (vector)
         k->gevm(N, K, alpha, A, B, ldb, C);
     else
-        k->gemm(ta, tb, M, N, K, alpha, A, lda, B, ldb, C, ldc);
+        k->gemm(ta, tb, M, N, K, alpha, A, lda, B, ldb, beta != 0, C, ldc);
 }
 
 void gemm(bool ta, bool tb, int M, int N, int K, float alpha, const float *A, int lda,
@@ -123,6 +131,5 @@ void gemm(bool ta, bool tb, int M, int N, int K, float alpha, const float *A, in
                    alpha, A, lda, B, ldb, beta, C, ldc);
         return;
     }
-    blas_scale(M, N, beta, C, ldc);
-    gemm_own(k, ta, tb, M, N, K, alpha, A, lda, B, ldb, C, ldc);
+    gemm_own(k, ta, tb, M, N, K, alpha, A, lda, B, ldb, beta, C, ldc);
 }

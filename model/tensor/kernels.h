@@ -74,10 +74,10 @@ struct kernels {
     void (*attention_back)(const struct head *h, float *dq, float *dk, float *dP, const float *P,
                            const float *q, const float *k);
     void (*attention_dv)(const struct head *h, float *dv, const float *P, const float *dout);
-    /* matrices: C (M,N) += alpha op(A) op(B); y (N) += alpha B (N,K) x; y (N) += alpha x (K) B
-     * (K,N) */
+    /* matrices: C (M,N) = alpha op(A) op(B) + (keep ? C : 0); y (N) += alpha B (N,K) x; y (N) +=
+     * alpha x (K) B (K,N) */
     void (*gemm)(bool ta, bool tb, int M, int N, int K, float alpha, const float *A, int lda,
-                 const float *B, int ldb, float *C, int ldc);
+                 const float *B, int ldb, bool keep, float *C, int ldc);
     void (*gemv)(int N, int K, float alpha, const float *B, int ldb, const float *x, float *y);
     void (*gevm)(int N, int K, float alpha, const float *x, const float *B, int ldb, float *y);
     /* optimisers */

@@ -3,6 +3,7 @@
 #include "model/tensor/kernels_activation.h"
 #include "model/tensor/kernels_attention.h"
 #include "model/tensor/kernels_norm.h"
+#include "model/tensor/kernels_packed_gemm.h"
 #include "model/tensor/kernels_softmax.h"
 #include "model/tensor/kernels_vector.h"
 

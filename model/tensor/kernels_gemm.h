@@ -1,5 +1,5 @@
-/* Our own matrix products: for the short matrices of attention, for skinny shapes, and wherever
- * there is no OpenBLAS. C (M,N) += A (M,K) B (K,N) in tiles of 4 rows by 2 vectors held in
+/* Our own matrix products, for the short matrices of attention and for skinny shapes (the larger
+ * ones: kernels_packed_gemm.h). C (M,N) += A (M,K) B (K,N) in tiles of 4 rows by 2 vectors held in
  * registers; A through a row and a column stride, so that its transpose costs nothing. */
 #ifndef CDCCA_KERNELS_GEMM_H
 #define CDCCA_KERNELS_GEMM_H
@@ -166,7 +166,7 @@ static void gemm_pack(float *panel, bool tb, int K, int N, float alpha, const fl
 }
 
 /* C (M,N) += alpha op(A) op(B): panels of B small enough for the first cache */
-static void kernel_gemm(bool ta, bool tb, int M, int N, int K, float alpha, const float *A, int lda,
+static void gemm_panels(bool ta, bool tb, int M, int N, int K, float alpha, const float *A, int lda,
                         const float *B, int ldb, float *C, int ldc)
 {
     _Alignas(64) float panel[PANEL_K * PANEL_N];
