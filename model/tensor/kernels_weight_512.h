@@ -98,7 +98,7 @@ static inline void panel_scales(struct panel *p, const struct weight *w, int fro
 {
     size_t blocks = (size_t)w->cols / WEIGHT_BLOCK;
     for (int r = 0; r < p->rows; r++) {
-        size_t row = (size_t)(from + r);
+        size_t row = (size_t)from + (size_t)r;
         const float *scale =
             w->scale + (w->type == WEIGHT_NF4 ? row * blocks + (size_t)first : row);
         for (int b = 0; b < p->blocks; b++)
@@ -116,8 +116,8 @@ static inline void panel_fill(struct panel *p, const struct weight *w, int bias,
     p->stride = ((size_t)blocks + 1) * WEIGHT_BLOCK;
     if (p->rows < PANEL_ROWS_MAX) {
         memset(p->scale, 0, sizeof p->scale);
-        memset(p->bytes + (size_t)p->rows * p->stride, 0,
-               (size_t)(PANEL_ROWS_MAX - p->rows) * p->stride);
+        size_t filled = (size_t)p->rows * p->stride;
+        memset(p->bytes + filled, 0, PANEL_ROWS_MAX * p->stride - filled);
     }
     for (int r = 0; r < p->rows; r++, at += I) {
         uint8_t *row = p->bytes + (size_t)r * p->stride;
