@@ -112,14 +112,26 @@ void vnni_many_round(const struct weight *w, const float *x, int first, struct r
 
 /* ---- few rows ---- */
 
-/* Memory is asked for some KiB ahead of the codes in use, by rows of the next turns: without it, a
- * fifth of its speed is left unused. */
-enum { AHEAD_BYTES = 2048, AHEAD_MAX = 8192 };
+/* Memory is asked for ahead of the codes in use: of narrow rows, several at a time, into the first
+ * cache, some turns ahead; of wide ones, one at a time, into the second cache and again, near, into
+ * the first. So two threads read as much as plain loops do (`cdcca-model bench limits`). */
+enum { AHEAD_NARROW = 8192, AHEAD_WIDE = 4096, AHEAD_NEAR = 512, NARROW_BYTES = 3072 };
 
 INLINE size_t ahead_bytes(size_t row_bytes, int R)
 {
     size_t turn = row_bytes * (size_t)R;
-    return R == 1 ? AHEAD_BYTES : (AHEAD_BYTES + turn - 1) / turn * turn;
+    return R == 1 ? AHEAD_WIDE : (AHEAD_NARROW + turn - 1) / turn * turn;
+}
+
+INLINE void ask_ahead(const void *at, size_t ahead, int R)
+{
+    const char *byte = at;
+    if (R > 1) {
+        _mm_prefetch(byte + ahead, _MM_HINT_T0);
+        return;
+    }
+    _mm_prefetch(byte + ahead, _MM_HINT_T1);
+    _mm_prefetch(byte + AHEAD_NEAR, _MM_HINT_T0);
 }
 
 /* Both kernels take R rows of W with M rows of x at a time, R * M <= 4; sum (R,M) has 16 lanes. */
@@ -166,7 +178,7 @@ INLINE void nf4_pairs(const uint8_t *code, const float *scale, size_t first, siz
         for (int r = 0; r < R; r++) {
             const uint8_t *at = code + (size_t)r * I / 2 + p * 64;
             __m512i byte = _mm512_loadu_si512(at), high = _mm512_srli_epi16(byte, 4);
-            _mm_prefetch((const char *)(at + ahead), _MM_HINT_T0);
+            ask_ahead(at, ahead, R);
             high = _mm512_shuffle_epi8(table, _mm512_and_si512(high, four));
             byte = _mm512_shuffle_epi8(table, _mm512_and_si512(byte, four));
             for (int m = 0; m < M; m++) {
@@ -227,7 +239,7 @@ INLINE void q8_rows(const struct weight *w, int o, const struct rounded *x, int 
         for (int r = 0; r < R; r++) {
             const int8_t *at = code + (size_t)r * I + b * WEIGHT_BLOCK;
             __m512i byte = _mm512_xor_si512(_mm512_loadu_si512(at), flip);
-            _mm_prefetch((const char *)(at + ahead), _MM_HINT_T0);
+            ask_ahead(at, ahead, R);
             for (size_t m = 0; m < (size_t)M; m++) {
                 __m512i dot = _mm512_load_si512(x->offset + (m * blocks + b) * LANES16);
                 dot = _mm512_dpbusd_epi32(dot, byte,
@@ -261,7 +273,7 @@ INLINE void few_rows(const struct weight *w, int from, int to, const struct roun
 
 void vnni_few(const struct weight *w, int from, int to, const struct rounded *x, float *y)
 {
-    bool narrow = weight_code_bytes(w->type, 4, w->cols) <= AHEAD_MAX;
+    bool narrow = weight_code_bytes(w->type, 4, w->cols) <= NARROW_BYTES;
     switch (x->M) {
     case 1:
         if (narrow)
