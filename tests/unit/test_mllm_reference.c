@@ -131,9 +131,8 @@ static void append_token(const unsigned char *file, int id, struct buf *text)
         memcpy(&length, file + at + 4, 4);
     }
     const char *token = (const char *)file + at + 8;
-    unsigned byte = 0;
-    if (length == 6 && sscanf(token, "<0x%02X>", &byte) == 1)
-        buf_append(text, &(unsigned char){(unsigned char)byte}, 1);
+    if (length == 6 && strncmp(token, "<0x", 3) == 0)
+        buf_append(text, &(unsigned char){(unsigned char)strtoul(token + 3, NULL, 16)}, 1);
     else
         buf_append(text, token, (size_t)length);
 }
