@@ -38,6 +38,16 @@ static bool has_amx(void)
 }
 #endif
 
+#if defined(__aarch64__)
+#include <sys/auxv.h>
+
+static bool has_neon(void)
+{
+    enum { DOT_PRODUCT = 1 << 20 }; /* HWCAP_ASIMDDP */
+    return (getauxval(AT_HWCAP) & DOT_PRODUCT) != 0;
+}
+#endif
+
 static bool has_base(void)
 {
     return true;
@@ -56,6 +66,9 @@ static const struct {
     {"avx512", has_avx512, &kernels_avx512, &weight_kernels_avx2},
     {"vnni", has_vnni, &kernels_avx512, &weight_kernels_vnni},
     {"amx", has_amx, &kernels_avx512, &weight_kernels_amx},
+#endif
+#if defined(__aarch64__)
+    {"neon", has_neon, &kernels_base, &weight_kernels_neon},
 #endif
 };
 

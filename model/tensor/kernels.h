@@ -87,8 +87,9 @@ struct kernels {
 
 extern const struct kernels kernels_base, kernels_avx2, kernels_avx512;
 
-/* The best the CPU has; CDCCA_KERNELS=base|avx2|avx512|vnni|amx in the environment asks for less
- * (vnni and amx differ from avx512 in the products of packed weights alone, kernels_weight.h). */
+/* The best the CPU has; CDCCA_KERNELS=base|avx2|avx512|vnni|amx|neon in the environment asks for
+ * less (vnni and amx differ from avx512 in the products of packed weights alone, kernels_weight.h).
+ */
 const struct kernels *kernels(void);
 /* By name, NULL when this CPU cannot run it (tests compare them). */
 const struct kernels *kernels_find(const char *name);

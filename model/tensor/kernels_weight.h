@@ -49,7 +49,7 @@ struct weight_kernels {
 };
 
 extern const struct weight_kernels weight_kernels_base, weight_kernels_avx2, weight_kernels_vnni,
-    weight_kernels_amx;
+    weight_kernels_amx, weight_kernels_neon;
 
 /* The best the CPU has, and by name, as kernels() and kernels_find(). */
 const struct weight_kernels *weight_kernels(void);

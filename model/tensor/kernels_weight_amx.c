@@ -1,5 +1,7 @@
 /* Packed weights with AMX: products of many rows in tiles of 16 by 64 bytes, 8-bit codes with their
  * sign. For few rows, what the VNNI set does is as fast as memory. */
+#include "model/tensor/kernels_weight.h"
+#if defined(__x86_64__)
 #include "model/tensor/kernels_weight_512.h"
 
 /* Tiles 0..3 are sums (rows of W, rows of x): (0,0) (0,1) (1,0) (1,1); 4 and 5 hold rows of W, 6
@@ -103,3 +105,4 @@ const struct weight_kernels weight_kernels_amx = {.name = "amx",
                                                   .many = amx_many,
                                                   .many_rows = PANEL_ROWS_MAX,
                                                   .many_from = WEIGHT_FEW + 1};
+#endif

@@ -1,6 +1,8 @@
 /* Packed weights with AVX2: bytes are multiplied in pairs with vpmaddubsw, which wants one side
  * without a sign; so |w| meets x with w's sign. No pair can pass 2 * 127 * 127 < 2^15. Products of
  * many rows gain nothing over F32 here. */
+#include "model/tensor/kernels_weight.h"
+#if defined(__x86_64__)
 #include "model/tensor/kernels_weight_dot.h"
 #include "model/tensor/kernels_weight_unpack.h"
 #include <math.h>
@@ -167,3 +169,4 @@ static void few(const struct weight *w, int from, int to, const struct rounded *
 
 const struct weight_kernels weight_kernels_avx2 = {
     .name = "avx2", .unpack = unpack, .dot = dot, .few_round = few_round, .few = few};
+#endif

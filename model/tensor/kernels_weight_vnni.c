@@ -1,5 +1,7 @@
 /* Packed weights with AVX-512 and its 8-bit dot product (vpdpbusd: bytes without a sign times bytes
  * with one, so that W's codes are taken 128 too high and x's sums make up for it). */
+#include "model/tensor/kernels_weight.h"
+#if defined(__x86_64__)
 #include "model/tensor/kernels_weight_512.h"
 #include "model/tensor/kernels_weight_dot.h"
 #include "model/tensor/kernels_weight_unpack.h"
@@ -371,3 +373,4 @@ const struct weight_kernels weight_kernels_vnni = {.name = "vnni",
                                                    .many = vnni_many,
                                                    .many_rows = MANY_ROWS,
                                                    .many_from = 2 * WEIGHT_FEW + 1};
+#endif

@@ -255,7 +255,7 @@ static void run_all(struct sample *s, struct setting *t, bool check)
     check_back(s, t->set);
 }
 
-static const char *const sets[] = {"base", "avx2", "vnni", "amx"};
+static const char *const sets[] = {"base", "avx2", "vnni", "amx", "neon"};
 
 static const int shapes[][3] = {/* O, I, M */
                                 {1, 1, 1},      {1, 64, 1},    {7, 63, 3},     {3, 65, 33},
