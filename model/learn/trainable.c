@@ -5,6 +5,7 @@
  * Irwin-Hall) and one correctly rounded square root, not from logf and cosf. */
 #include "model/learn/trainable.h"
 #include "api/wire/limits.h"
+#include "model/tensor/weight.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,6 +93,8 @@ static enum status attach_adapter(struct mllm *model, struct adapter *a, int lay
 {
     char stem[NAME_MAX_BYTES];
     int C = model->config.qformer.hidden;
+    if (width == 0)
+        return STATUS_OK;
     snprintf(stem, sizeof stem, "qformer.encoder.layer.%d.%s", layer, name);
     TRY(attach(model, stem, ".down.weight", width, C, true, &a->down.weight, err));
     TRY(attach(model, stem, ".down.bias", 0, width, false, &a->down.bias, err));
@@ -141,10 +144,10 @@ static enum status attach_qformer(struct mllm *model, const struct trainable_opt
 enum status trainable_attach(struct mllm *model, const struct trainable_options *options,
                              struct trainable *out, struct err *err)
 {
-    if (options->lora_rank < 1 || options->lora_rank > 256 || options->adapter_width < 1 ||
+    if (options->lora_rank < 1 || options->lora_rank > 256 || options->adapter_width < 0 ||
         options->adapter_width > 1024 || !(options->lora_alpha > 0 && options->lora_alpha <= 1024))
         return err_set(err, STATUS_MALFORMED,
-                       "lora_rank is 1..256, lora_alpha 0..1024, adapter_width 1..1024");
+                       "lora_rank is 1..256, lora_alpha 0..1024, adapter_width 0..1024");
     TRY(attach_llama(model, options, err));
     if (model->config.multimodal)
         TRY(attach_qformer(model, options, err));
@@ -188,6 +191,12 @@ enum status trainable_list(const struct mllm *model, struct trainable *out, stru
         struct param *p = &model->params[i];
         if (!is_trainable(p->name))
             continue;
+        if (!p->data) {
+            trainable_free(out);
+            return err_set(err, STATUS_UNSUPPORTED,
+                           "%s is packed (%s) and cannot be trained; F32 can", p->name,
+                           weight_type_name(p->packed->type));
+        }
         out->params[out->count++] = p;
         out->values += param_count(p);
     }

@@ -14,7 +14,7 @@
 struct trainable_options {
     int lora_rank;     /* default 8 */
     float lora_alpha;  /* 16 */
-    int adapter_width; /* 32 */
+    int adapter_width; /* 32; 0: none */
 };
 struct trainable_options trainable_defaults(void);
 

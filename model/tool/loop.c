@@ -44,8 +44,8 @@ static enum status flags_parse(struct flags *f, int argc, char **argv, struct er
                         .budget = 0.1,
                         .lr = (double)distill.lr,
                         .holdout = (double)distill.holdout,
-                        .query = NAN,
-                        .repr = NAN,
+                        .query = (double)NAN,
+                        .repr = (double)NAN,
                         .kl = (double)distill.kl,
                         .temperature = (double)distill.temperature};
     const struct option table[] = {
@@ -58,7 +58,8 @@ static enum status flags_parse(struct flags *f, int argc, char **argv, struct er
         {"rounds", OPTION_INT, &f->rounds, 1, 1000, "N", "rounds"},
         {"window", OPTION_INT, &f->window, 10, 100000, "N", "samples a round"},
         {"budget", OPTION_NUMBER, &f->budget, 0, 1, "SHARE", "of the samples that may be uploaded"},
-        {"select", OPTION_STRING, &f->select, 0, 0, "HOW", "instances: ent2, entropy, random"},
+        {"select", OPTION_STRING, &f->select, 0, 0, "HOW",
+         "instances: ent2, entropy, random, confidence"},
         {"keep", OPTION_INT, &f->keep, 1, 4096, "N", "visual tokens kept per instance"},
         {"score", OPTION_STRING, &f->score, 0, 0, "HOW",
          "tokens: attention, variance, norm, random"},
@@ -97,7 +98,8 @@ static enum status flags_parse(struct flags *f, int argc, char **argv, struct er
     return STATUS_OK;
 }
 
-static const char *const SELECTS[] = {"ent2", "entropy", "random", NULL}; /* simulated_pick */
+static const char *const SELECTS[] = {"ent2", "entropy", "random", "confidence",
+                                      NULL}; /* simulated_pick */
 
 static int index_of(const char *word, const char *const *words)
 {

@@ -5,6 +5,7 @@
 #include "model/tensor/blas.h"
 #include "model/tool/bench.h"
 #include "model/tool/eval.h"
+#include "model/tool/experiment.h"
 #include "model/tool/export.h"
 #include "model/tool/generate.h"
 #include "model/tool/generate_world.h"
@@ -34,6 +35,7 @@ static const struct command {
     {"tokenize", tokenize_run, "text to ids and back"},
     {"generate", generate_run, "go on with a text, or answer about an image"},
     {"generate-world", generate_world_run, "write scenes and questions of the built-in world to disk"},
+    {"experiment", experiment_run, "the paper's tables, with baselines and seeds"},
     {"loop", loop_run, "the whole loop in one process, for tuning"},
     {"bench", bench_run, "how fast this machine decodes, prefills and trains"},
     {"refit", refit_run, "baseline: re-fit the output head alone on stored uploads"},

@@ -118,8 +118,9 @@ static int instances_pick(const struct simulated *s, int n, const struct simulat
     if (!entropy)
         return 0;
     for (int i = 0; i < s->count; i++)
-        entropy[i] = s->answers[i].entropy;
-    float pool = o->pick == PICK_ENT2 ? 3 : o->pick == PICK_ENTROPY ? 1 : (float)s->count;
+        entropy[i] =
+            o->pick == PICK_CONFIDENCE ? -s->answers[i].log_probability : s->answers[i].entropy;
+    float pool = o->pick == PICK_ENT2 ? 3 : o->pick == PICK_RANDOM ? (float)s->count : 1;
     n = uts_select_instances(entropy, s->count, n, pool, &rng, chosen);
     free(entropy);
     return n;

@@ -8,7 +8,9 @@
 #include "model/learn/uncertainty.h"
 #include "model/task/stream.h"
 
-enum simulated_pick { PICK_ENT2, PICK_ENTROPY, PICK_RANDOM };
+/* ent2: among the thrice as many of highest entropy (uts_select_instances); entropy, confidence:
+ * the plain top, by entropy or by the lowest mean log-probability of a token; random. */
+enum simulated_pick { PICK_ENT2, PICK_ENTROPY, PICK_RANDOM, PICK_CONFIDENCE };
 
 struct simulated_options {
     enum simulated_pick pick;

@@ -26,6 +26,8 @@ enum status lab_open(struct lab *lab, const struct lab_options *options, struct 
     if (s == STATUS_OK)
         s = evalset_create(lab->student, lab->pool, o->source, o->seed, o->count, &lab->source,
                            err);
+    if (s == STATUS_OK && o->near)
+        s = evalset_create(lab->student, lab->pool, o->near, o->seed, o->count, &lab->near, err);
     if (s != STATUS_OK)
         lab_close(lab);
     return s;
@@ -35,6 +37,7 @@ void lab_close(struct lab *lab)
 {
     evalset_destroy(lab->target);
     evalset_destroy(lab->source);
+    evalset_destroy(lab->near);
     mllm_release(lab->teacher);
     mllm_release(lab->student);
     if (lab->pool)
@@ -55,6 +58,7 @@ struct trial_options trial_defaults(enum trial_method method)
                               .distill = distill_defaults(),
                               .adapt =
                                   adapt_defaults(method == TRIAL_COTTA ? ADAPT_COTTA : ADAPT_TENT),
+                              .trainable = trainable_defaults(),
                               .codec = '2',
                               .every_round = true,
                               .seed = 1};
@@ -137,12 +141,11 @@ static enum status cloud_open(struct trial *t, struct err *err)
 
 static enum status trial_open(struct trial *t, struct err *err)
 {
-    struct trainable_options options = trainable_defaults();
     struct adapt_options adapt = t->options->adapt;
     if (!has_rounds(t))
         return STATUS_OK;
     TRY(mllm_clone(t->lab->student, &t->edge, err));
-    TRY(trainable_attach(t->edge, &options, &t->edge_set, err));
+    TRY(trainable_attach(t->edge, &t->options->trainable, &t->edge_set, err));
     if (has_cloud(t))
         return cloud_open(t, err);
     adapt.seed = t->options->seed;
@@ -283,6 +286,8 @@ static enum status round_score(struct trial *t, struct trial_round *out, struct 
     const struct lab *lab = t->lab;
     out->scored = true;
     TRY(evalset_score(lab->target, answering(t), lab->pool, &out->target, err));
+    if (lab->near)
+        TRY(evalset_score(lab->near, answering(t), lab->pool, &out->near, err));
     return evalset_score(lab->source, answering(t), lab->pool, &out->source, err);
 }
 

@@ -12,6 +12,7 @@
 struct lab_options {
     const char *teacher, *student; /* directories */
     const char *target, *source;   /* evaluation: stream specs; of the world, "world:target" */
+    const char *near;              /* a third one; NULL: none */
     const char *stream;            /* "world:drift" changes from round to round; else a spec */
     uint64_t seed;                 /* of the evaluation sets */
     int count;                     /* samples of each */
@@ -22,7 +23,7 @@ struct lab {
     struct lab_options options; /* strings borrowed */
     struct pool *pool;
     struct mllm *teacher, *student;
-    struct evalset *target, *source;
+    struct evalset *target, *source, *near; /* near may be NULL */
 };
 enum status lab_open(struct lab *lab, const struct lab_options *options, struct err *err);
 void lab_close(struct lab *lab);
@@ -38,16 +39,17 @@ enum trial_method {
 
 struct trial_options {
     enum trial_method method;
-    int rounds, window;             /* 5 of 910 */
-    double budget;                  /* share of the instances that is uploaded, 0.1 */
-    int cross;                      /* questions of others asked about each upload */
-    struct simulated_options edge;  /* its seed is the trial's */
-    struct distill_options distill; /* the same */
-    struct adapt_options adapt;     /* the same */
-    char codec;                     /* of the delta, as compress.h has them; 0: picked by budget */
-    size_t delta_budget;            /* bytes, for codec 0; 0: none */
-    bool every_round;               /* scored after each round, or after the last alone */
-    uint64_t seed;                  /* of the stream and of what is drawn */
+    int rounds, window;            /* 5 of 910 */
+    double budget;                 /* share of the instances that is uploaded, 0.1 */
+    int cross;                     /* questions of others asked about each upload */
+    struct simulated_options edge; /* its seed is the trial's, like those of the next two */
+    struct distill_options distill;
+    struct adapt_options adapt;
+    struct trainable_options trainable; /* what is attached to the student */
+    char codec;          /* of the delta, as compress.h has them; 0: picked by budget */
+    size_t delta_budget; /* bytes, for codec 0; 0: none */
+    bool every_round;    /* scored after each round, or after the last alone */
+    uint64_t seed;       /* of the stream and of what is drawn */
 };
 struct trial_options trial_defaults(enum trial_method method);
 /* The methods by the names that tables and flags use: source, tent, cotta, pl, pkd, cwd, head,
@@ -63,7 +65,7 @@ struct trial_round {
     float loss;                   /* adaptation without a teacher: mean */
     double seconds;               /* without scoring */
     bool scored;
-    struct evaluation target, source;
+    struct evaluation target, source, near;
 };
 
 /* Runs the rounds in order; tell (may be NULL) is called after each, and decides nothing. A method
