@@ -1,17 +1,14 @@
-/* The life of a model: made from a seed, read from a directory, copied, counted, written.
- * Loading trusts nothing: every tensor of the files must be one that the configuration asks for, in
- * its shape and with finite values, each once, and none may be missing. */
+/* The life of a model: made from a seed, read from a directory (load.h), copied, counted. */
 #include "model/mllm/mllm.h"
 
-#include "api/wire/json.h"
+#include "model/mllm/load.h"
 #include "model/mllm/params.h"
-#include <math.h>
+#include "model/tensor/weight.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { SHARDS_MAX = 512, INDEX_BYTES = 16 << 20 };
-static const size_t CHECKPOINT_BYTES = (size_t)64 << 30;
+static const size_t F32_LIMIT = (size_t)2 << 30;
 
 static enum status model_new(const struct mllm_config *config, struct mllm **out, struct err *err)
 {
@@ -36,6 +33,11 @@ enum status mllm_create(const struct mllm_config *config, uint64_t seed, struct 
 {
     struct mllm *m = NULL;
     TRY(model_new(config, &m, err));
+    enum status status = params_allocate(m, err);
+    if (status != STATUS_OK) {
+        mllm_release(m);
+        return status;
+    }
     params_init(m, seed);
     mllm_fingerprint(m);
     *out = m;
@@ -54,21 +56,34 @@ void mllm_release(struct mllm *model)
     tokenizer_destroy(model->qformer_tokenizer);
     tokenizer_destroy(model->tokenizer);
     arena_deinit(&model->memory);
+    store_release(model->store);
     free(model);
+}
+
+/* The values of a model built from the same configuration; packed ones are shared. */
+static enum status params_copy(struct mllm *to, const struct mllm *from, struct err *err)
+{
+    to->store = store_retain(from->store);
+    for (int i = 0; i < to->checkpoint_count; i++)
+        to->params[i].packed = from->params[i].packed;
+    TRY(params_allocate(to, err));
+    TRY(params_copy_attached(to, from, err));
+    for (int i = 0; i < to->param_count; i++)
+        if (to->params[i].data)
+            memcpy(to->params[i].data, from->params[i].data,
+                   param_count(&to->params[i]) * sizeof *to->params[i].data);
+    return STATUS_OK;
 }
 
 enum status mllm_clone(const struct mllm *model, struct mllm **out, struct err *err)
 {
     struct mllm *m = NULL;
     TRY(model_new(&model->config, &m, err));
-    enum status status = params_copy_attached(m, model, err);
+    enum status status = params_copy(m, model, err);
     if (status != STATUS_OK) {
         mllm_release(m);
         return status;
     }
-    for (int i = 0; i < m->param_count; i++)
-        memcpy(m->params[i].data, model->params[i].data,
-               param_count(&m->params[i]) * sizeof *m->params[i].data);
     m->encoder = model->encoder;
     m->preprocess = model->preprocess;
     m->tokenizer = tokenizer_retain(model->tokenizer);
@@ -108,6 +123,26 @@ static int compare_names(const void *a, const void *b)
     return strcmp((*p)->name, (*q)->name);
 }
 
+/* F16 and BF16 as F32, so that an encoder is the same however it is kept. */
+static void param_hash(struct hash_state *state, const struct param *p)
+{
+    enum { CHUNK = 4096 };
+    float values[CHUNK];
+    const struct weight *w = p->packed;
+    size_t n = param_count(p), scales = w ? weight_scale_count(w->type, w->rows, w->cols) : 0;
+    if (!w)
+        hash_update(state, p->data, n * sizeof *p->data);
+    for (size_t at = 0; w && scales == 0 && at < n; at += CHUNK) {
+        size_t count = n - at < CHUNK ? n - at : CHUNK;
+        weight_unpack(w, at, count, values);
+        hash_update(state, values, count * sizeof *values);
+    }
+    if (scales > 0) {
+        hash_update(state, w->codes, weight_code_bytes(w->type, w->rows, w->cols));
+        hash_update(state, w->scale, scales * sizeof *w->scale);
+    }
+}
+
 void mllm_fingerprint(struct mllm *model)
 {
     struct hash_state state;
@@ -124,188 +159,12 @@ void mllm_fingerprint(struct mllm *model)
     qsort(vision, (size_t)n, sizeof *vision, compare_names);
     hash_start(&state);
     for (int i = 0; i < n; i++)
-        hash_update(&state, vision[i]->data, param_count(vision[i]) * sizeof(float));
+        param_hash(&state, vision[i]);
     hash_finish(&state, &model->encoder);
     free(vision);
 }
 
 /* ---- loading ---- */
-
-struct loader {
-    struct io *io;
-    const char *dir;
-    struct mllm *model;
-    bool *loaded; /* per parameter */
-};
-
-static bool ends_with(const char *text, const char *end)
-{
-    size_t n = strlen(text), k = strlen(end);
-    return n >= k && strcmp(text + n - k, end) == 0;
-}
-
-/* Buffers that HF's checkpoints carry beside the weights; they follow from the configuration. */
-static bool is_buffer(const struct mllm *m, const char *name)
-{
-    return ends_with(name, "rotary_emb.inv_freq") || ends_with(name, "embeddings.position_ids") ||
-           (m->config.text.tied && ends_with(name, "lm_head.weight"));
-}
-
-static void shape_text(char *out, size_t size, const uint64_t *dim, int ndim)
-{
-    size_t at = 0;
-    out[0] = 0;
-    for (int i = 0; i < ndim && at + 1 < size; i++)
-        at += (size_t)snprintf(out + at, size - at, "%s%llu", i ? ", " : "",
-                               (unsigned long long)dim[i]);
-}
-
-static enum status check_shape(const struct param *p, const struct safetensors_entry *entry,
-                               struct err *err)
-{
-    char is[192], want[96];
-    uint64_t dim[TENSOR_DIMS] = {0};
-    bool same = entry->ndim == p->ndim;
-    for (int i = 0; i < p->ndim; i++) {
-        dim[i] = (uint64_t)p->dim[i];
-        same = same && entry->dim[i] == dim[i];
-    }
-    if (same)
-        return STATUS_OK;
-    shape_text(is, sizeof is, entry->dim, entry->ndim);
-    shape_text(want, sizeof want, dim, p->ndim);
-    return err_set(err, STATUS_SHAPE, "tensor %s is [%s]; config.json asks for [%s]", p->name, is,
-                   want);
-}
-
-static enum status load_entry(const struct loader *l, const struct safetensors_entry *entry,
-                              struct err *err)
-{
-    struct param *p = mllm_find(l->model, entry->name);
-    if (!p && is_buffer(l->model, entry->name))
-        return STATUS_OK;
-    if (!p)
-        return err_set(err, STATUS_UNSUPPORTED, "unknown tensor %s: config.json asks for none",
-                       entry->name);
-    bool *loaded = &l->loaded[p - l->model->params];
-    if (*loaded)
-        return err_set(err, STATUS_CONFLICT, "tensor %s is there twice", entry->name);
-    TRY(check_shape(p, entry, err));
-    size_t n = param_count(p);
-    if (dtype_to_f32(entry->dtype, entry->data, n, p->data) != STATUS_OK)
-        return err_set(err, STATUS_UNSUPPORTED, "tensor %s is %s; F32, F16 and BF16 are supported",
-                       entry->name, dtype_name(entry->dtype));
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(p->data[i]))
-            return err_set(err, STATUS_MALFORMED, "tensor %s: value %zu is not finite", entry->name,
-                           i);
-    *loaded = true;
-    return STATUS_OK;
-}
-
-static enum status load_file(const struct loader *l, const char *name, struct err *err)
-{
-    char path[4096];
-    struct safetensors file = {0};
-    TRY(io_join(path, sizeof path, l->dir, name, err));
-    TRY(safetensors_open(l->io, path, CHECKPOINT_BYTES, &file, err));
-    enum status status = STATUS_OK;
-    for (size_t i = 0; i < file.count && status == STATUS_OK; i++)
-        status = load_entry(l, &file.entries[i], err);
-    if (status != STATUS_OK)
-        err_prefix(err, "%s", path);
-    safetensors_close(&file);
-    return status;
-}
-
-/* Adds a shard's file name once; a name must stay within the directory. */
-static enum status shard_add(const char **shards, int *count, const char *name, struct err *err)
-{
-    if (name[0] == 0 || name[0] == '.' || strchr(name, '/'))
-        return err_set(err, STATUS_MALFORMED, "weight_map names \"%s\", which is no file name",
-                       name);
-    for (int i = 0; i < *count; i++)
-        if (strcmp(shards[i], name) == 0)
-            return STATUS_OK;
-    if (*count == SHARDS_MAX)
-        return err_set(err, STATUS_TOO_LARGE, "more than %d shards", SHARDS_MAX);
-    shards[(*count)++] = name;
-    return STATUS_OK;
-}
-
-/* The different files that the index names. */
-static enum status index_names(const json *index, const char **shards, int *count, struct err *err)
-{
-    const json *map = NULL;
-    const json *value = NULL;
-    void *cursor = NULL;
-    TRY(json_get_object(index, "weight_map", &map, err));
-    for (const char *key; (key = json_next(map, &cursor, &value)) != NULL;) {
-        const char *name = "";
-        TRY(json_get_string(map, key, 255, &name, err));
-        TRY(shard_add(shards, count, name, err));
-    }
-    return STATUS_OK;
-}
-
-static enum status load_index(const struct loader *l, const char *path, const json *index,
-                              struct err *err)
-{
-    const char *shards[SHARDS_MAX];
-    int count = 0;
-    enum status status = index_names(index, shards, &count, err);
-    if (status != STATUS_OK)
-        err_prefix(err, "%s", path);
-    for (int i = 0; status == STATUS_OK && i < count; i++)
-        status = load_file(l, shards[i], err);
-    return status;
-}
-
-static enum status load_sharded(const struct loader *l, const char *path, struct err *err)
-{
-    struct buf file = {.max = INDEX_BYTES};
-    json *index = NULL;
-    enum status status = io_read_file(l->io, path, &file, err);
-    if (status == STATUS_OK && (status = json_parse(file.data, file.len, &index, err)) != STATUS_OK)
-        err_prefix(err, "%s", path);
-    if (status == STATUS_OK)
-        status = load_index(l, path, index, err);
-    json_free(index);
-    buf_free(&file);
-    return status;
-}
-
-static enum status check_complete(const struct loader *l, struct err *err)
-{
-    const struct param *first = NULL;
-    int missing = 0;
-    for (int i = l->model->param_count; i-- > 0;) {
-        if (l->loaded[i])
-            continue;
-        first = &l->model->params[i];
-        missing++;
-    }
-    if (!first)
-        return STATUS_OK;
-    return err_set(err, STATUS_NOT_FOUND, "%s: tensor %s is missing (and %d more)", l->dir,
-                   first->name, missing - 1);
-}
-
-static enum status load_weights(struct io *io, const char *dir, struct mllm *m, struct err *err)
-{
-    char index[4096];
-    TRY(io_join(index, sizeof index, dir, "model.safetensors.index.json", err));
-    bool *loaded = calloc((size_t)m->param_count, sizeof *loaded);
-    if (!loaded)
-        return err_set(err, STATUS_NO_MEMORY, "no memory to load %s", dir);
-    struct loader l = {io, dir, m, loaded};
-    enum status status =
-        io_exists(index) ? load_sharded(&l, index, err) : load_file(&l, "model.safetensors", err);
-    if (status == STATUS_OK)
-        status = check_complete(&l, err);
-    free(loaded);
-    return status;
-}
 
 static enum status load_tokenizer(struct io *io, const char *dir, int vocab, struct tokenizer **out,
                                   struct err *err)
@@ -340,6 +199,12 @@ static enum status load_tokenizers(struct io *io, const char *dir, struct mllm *
 
 enum status mllm_load(struct io *io, const char *dir, struct mllm **out, struct err *err)
 {
+    return mllm_load_within(io, dir, F32_LIMIT, out, err);
+}
+
+enum status mllm_load_within(struct io *io, const char *dir, size_t f32_limit, struct mllm **out,
+                             struct err *err)
+{
     struct mllm_config config;
     struct mllm *m = NULL;
     TRY(mllm_config_load(io, dir, &config, err));
@@ -348,7 +213,7 @@ enum status mllm_load(struct io *io, const char *dir, struct mllm **out, struct 
     if (config.multimodal)
         status = preprocess_load(io, dir, config.vision.image, &m->preprocess, err);
     if (status == STATUS_OK)
-        status = load_weights(io, dir, m, err);
+        status = load_weights(io, dir, m, f32_limit, err);
     if (status == STATUS_OK)
         status = load_tokenizers(io, dir, m, err);
     if (status != STATUS_OK) {
@@ -358,71 +223,4 @@ enum status mllm_load(struct io *io, const char *dir, struct mllm **out, struct 
     mllm_fingerprint(m);
     *out = m;
     return STATUS_OK;
-}
-
-/* ---- saving ---- */
-
-/* One entry per parameter, the values in dtype laid out one after the other in *bytes. */
-static void fill_entries(const struct mllm *m, int n, enum dtype dtype,
-                         struct safetensors_entry *entries, unsigned char *bytes)
-{
-    for (int i = 0; i < n; i++) {
-        const struct param *p = &m->params[i];
-        size_t count = param_count(p);
-        entries[i] = (struct safetensors_entry){.name = p->name,
-                                                .dtype = dtype,
-                                                .ndim = p->ndim,
-                                                .data = bytes,
-                                                .size = count * dtype_size(dtype)};
-        for (int d = 0; d < p->ndim; d++)
-            entries[i].dim[d] = (uint64_t)p->dim[d];
-        if (dtype == DTYPE_F32)
-            memcpy(bytes, p->data, entries[i].size);
-        else if (dtype == DTYPE_BF16)
-            f32_to_bf16(p->data, count, (uint16_t *)(void *)bytes);
-        else
-            f32_to_f16(p->data, count, (uint16_t *)(void *)bytes);
-        bytes += entries[i].size;
-    }
-}
-
-static enum status save_weights(struct io *io, const struct mllm *m, const char *path,
-                                enum dtype dtype, struct err *err)
-{
-    static const char *const key[] = {"format"}, *const value[] = {"pt"};
-    int n = m->checkpoint_count;
-    size_t values = 0;
-    for (int i = 0; i < n; i++)
-        values += param_count(&m->params[i]);
-    struct buf file = {.max = CHECKPOINT_BYTES};
-    struct safetensors_entry *entries = calloc((size_t)n, sizeof *entries);
-    unsigned char *bytes = malloc(values * dtype_size(dtype));
-    enum status status = STATUS_OK;
-    if (entries && bytes)
-        fill_entries(m, n, dtype, entries, bytes);
-    else
-        status = err_set(err, STATUS_NO_MEMORY, "no memory to write %s", path);
-    if (status == STATUS_OK)
-        status = safetensors_write(entries, (size_t)n, key, value, 1, &file, err);
-    if (status == STATUS_OK)
-        status = io_write_file(io, path, file.data, file.len, err);
-    free(entries);
-    free(bytes);
-    buf_free(&file);
-    return status;
-}
-
-enum status mllm_save(struct io *io, const struct mllm *model, const char *dir, enum dtype dtype,
-                      struct err *err)
-{
-    char path[4096];
-    if (dtype != DTYPE_F32 && dtype != DTYPE_BF16 && dtype != DTYPE_F16)
-        return err_set(err, STATUS_UNSUPPORTED, "weights are saved as F32, F16 or BF16, not %s",
-                       dtype_name(dtype));
-    TRY(io_make_dirs(io, dir, err));
-    TRY(mllm_config_save(io, dir, &model->config, err));
-    if (model->config.multimodal)
-        TRY(preprocess_save(io, dir, model->config.vision.image, &model->preprocess, err));
-    TRY(io_join(path, sizeof path, dir, "model.safetensors", err));
-    return save_weights(io, model, path, dtype, err);
 }
