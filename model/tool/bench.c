@@ -5,6 +5,7 @@
 #include "model/tool/bench_accuracy.h"
 #include "model/tool/bench_decode.h"
 #include "model/tool/bench_limits.h"
+#include "model/tool/bench_train.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,6 +86,7 @@ static const struct bench {
 } BENCHES[] = {
     {"decode", bench_decode_run, "tokens a second, one after another, of a LLaMA"},
     {"prefill", bench_prefill_run, "tokens a second of a prompt that goes in at once"},
+    {"train", bench_train_run, "training steps a second, everything or LoRA and norms"},
     {"accuracy", bench_accuracy_run, "what packed weights and fast products cost in accuracy"},
     {"limits", bench_limits_run, "what memory and arithmetic of this machine give"},
 };
