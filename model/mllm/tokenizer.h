@@ -32,7 +32,7 @@ void tokenizer_destroy(struct tokenizer *tokenizer);
 int tokenizer_vocab(const struct tokenizer *tokenizer);
 /* Id of a whole token ("</s>"), or -1. */
 int tokenizer_id(const struct tokenizer *tokenizer, const char *token);
-/* A token's text as the file has it ("▁the", "##ing"; raw bytes for byte-level BPE), borrowed; NULL
+/* A token's text as the file has it ("##ing"; raw bytes for byte-level BPE), borrowed; NULL
  * when no token has the id. */
 const char *tokenizer_token(const struct tokenizer *tokenizer, int32_t id, size_t *len);
 /* Do the files say what goes around a text (LLaMA: BOS; BERT: [CLS] and [SEP])? If so,
