@@ -27,7 +27,7 @@ struct way {
 
 struct measure {
     const struct mllm *m;
-    struct bench_model packed;
+    struct mllm *packed; /* a clone of it */
     struct way way[WAYS];
     struct stream *stream; /* of a multimodal model: its scenes */
     float *visual;         /* (tokens, Cv) of the scene in use */
@@ -85,8 +85,8 @@ static enum status scene_prompt(struct measure *s, struct err *err)
     int side = c->vision.image / c->vision.patch, question_count = 0, count = 0;
     TRY(stream_next(s->stream, &sample, err));
     TRY(answer_encode(s->m, NULL, sample.pixels, 1, s->visual, err));
-    TRY(answer_prompt(s->m, sample.question.text, s->prompt, &count, s->question,
-                      &question_count, PROMPT_IDS, err));
+    TRY(answer_prompt(s->m, sample.question.text, s->prompt, &count, s->question, &question_count,
+                      PROMPT_IDS, err));
     s->batch = (struct mllm_batch){.B = 1, .text = s->prompt, .text_T = count};
     s->batch.visual = tensor_view(s->visual, 3, (int[]){1, 1 + side * side, c->vision.hidden});
     s->batch.question = s->question;
@@ -152,10 +152,10 @@ static enum status measure_prepare(struct measure *s, enum weight_type type, uin
                                    struct err *err)
 {
     const struct mllm_config *c = &s->m->config;
-    TRY(mllm_clone(s->m, &s->packed.m, err));
-    TRY(bench_model_pack(&s->packed, type, err));
+    TRY(mllm_clone(s->m, &s->packed, err));
+    TRY(bench_model_pack(s->packed, type, err));
     for (int i = 0; i < WAYS; i++) {
-        s->way[i].m = i == 0 ? s->m : s->packed.m;
+        s->way[i].m = i == 0 ? s->m : s->packed;
         s->way[i].tape.exact = i < 2;
         if (!arena_init(&s->way[i].arena, WAY_BYTES))
             return err_set(err, STATUS_NO_MEMORY, "no address space to compare in");
@@ -177,7 +177,7 @@ static void measure_free(struct measure *s)
     if (s->stream)
         stream_close(s->stream);
     free(s->visual);
-    bench_model_destroy(&s->packed);
+    mllm_release(s->packed);
 }
 
 enum status bench_accuracy_measure(const struct mllm *m, enum weight_type type, int texts,

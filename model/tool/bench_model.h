@@ -8,8 +8,6 @@
 
 struct bench_model {
     struct mllm *m;
-    void *packed; /* codes and scales of the packed matrices; NULL when all are F32 */
-    size_t packed_bytes;
     double bytes;    /* of weights that a token reads: all but the embedding table, once */
     double products; /* multiplications of a token by weights; the head's apart */
     double head_products;
@@ -22,7 +20,7 @@ void bench_model_destroy(struct bench_model *model);
 
 /* "bf16", "f16", "q8", "nf4"; false: another word. */
 bool bench_weight_type(const char *name, enum weight_type *out);
-/* Packs the matrices of a model's LLaMA, in place: b->m, whose other fields it fills. */
-enum status bench_model_pack(struct bench_model *b, enum weight_type type, struct err *err);
+/* Packs the matrices of a model's LLaMA, in place; of one without values, random ones. */
+enum status bench_model_pack(struct mllm *m, enum weight_type type, struct err *err);
 
 #endif
