@@ -34,11 +34,12 @@ struct beams {
     struct decoder *d;
     const struct generation *how;
     int K, V, candidates;
-    struct search *search;       /* (B) */
-    int *prompt, prompts;        /* those whose search goes on */
-    struct candidate *candidate; /* (candidates), best first */
-    int *row;                    /* (B*K) which row of the cache each next row continues */
-    int32_t *token;              /* (B*K) and with what */
+    struct search *search;                                         /* (B) */
+    int *prompt, prompts;                                          /* those whose search goes on */
+    struct candidate *candidate;                                   /* (candidates), best first */
+    float normaliser[GENERATION_BEAMS], entropy[GENERATION_BEAMS]; /* of each beam's logits */
+    int *row;       /* (B*K) which row of the cache each next row continues */
+    int32_t *token; /* (B*K) and with what */
 };
 
 /* ---- room ---- */
@@ -134,19 +135,21 @@ static int candidates_find(struct beams *b, const struct search *s, const float 
     int count = 0;
     for (int k = 0; k < b->K; k++) {
         const float *x = logits + (size_t)k * stride;
-        float normaliser = sampling_normaliser(x, b->V);
+        b->normaliser[k] = sampling_normaliser(x, b->V);
+        b->entropy[k] = entropy_row(x, b->V);
         for (int32_t id = 0; id < b->V; id++)
             candidate_insert(b, &count,
-                             (struct candidate){x[id] - normaliser + s->live[k].sum, k, id});
+                             (struct candidate){x[id] - b->normaliser[k] + s->live[k].sum, k, id});
     }
     return count;
 }
 
-static void beam_continue(struct beam *to, const struct beam *from, const struct candidate *c,
-                          const float *logits, int V)
+static void beam_continue(const struct beams *b, struct beam *to, const struct beam *from,
+                          const struct candidate *c, float logit)
 {
     beam_copy(to, from);
-    to->tokens[to->count++] = sampling_token(logits, V, c->id);
+    to->tokens[to->count++] =
+        (struct token){c->id, logit - b->normaliser[c->beam], b->entropy[c->beam]};
     to->sum = c->sum;
 }
 
@@ -164,7 +167,8 @@ static void search_step(struct beams *b, struct search *s, const float *logits, 
         if (stops && rank >= b->K)
             continue;
         struct beam *next = &s->next[kept];
-        beam_continue(next, &s->live[c->beam], c, logits + (size_t)c->beam * stride, b->V);
+        beam_continue(b, next, &s->live[c->beam], c,
+                      logits[(size_t)c->beam * stride + (size_t)c->id]);
         if (stops) {
             finish(b, s, next);
             continue;

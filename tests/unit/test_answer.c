@@ -2,6 +2,7 @@
  * option scores equal those of the full forward pass; whatever the lengths and the pool. */
 // links: mllm
 #include "model/mllm/answer.h"
+#include "model/mllm/completion.h"
 #include "model/tensor/optim.h"
 
 #include <math.h>
@@ -137,6 +138,43 @@ static void the_pool_changes_nothing(void **state)
     answer_all(pool, pooled);
     assert_memory_equal(alone, pooled, sizeof alone);
     pool_destroy(pool);
+}
+
+/* ---- prompts of any lengths in one batch ---- */
+
+/* What a chunk of prompts of one length gets, and what all lengths together get. */
+static void completions_of_unequal_prompts_equal_the_answers(void **state)
+{
+    enum { ROWS = 12, IDS = 128 };
+    static int32_t text[ROWS][IDS], question[ROWS][IDS];
+    static struct answer all[N];
+    struct prompt prompts[ROWS];
+    struct completion out[ROWS];
+    const struct completion_settings how = {.generation = {.max_new = NEW}};
+    struct err err = {0};
+    int lengths = 0;
+    (void)state;
+    answer_all(NULL, all);
+    for (int i = 0; i < ROWS; i++) {
+        prompts[i] = (struct prompt){.text = text[i],
+                                     .question = question[i],
+                                     .visual = asks[i].visual,
+                                     .visual_count = asks[i].visual_count};
+        assert_int_equal(answer_prompt(model, asks[i].question, text[i], &prompts[i].text_count,
+                                       question[i], &prompts[i].question_count, IDS, NULL),
+                         STATUS_OK);
+        lengths += prompts[i].text_count != prompts[0].text_count;
+    }
+    assert_true(lengths > 0);
+    if (completion_run(model, NULL, prompts, ROWS, &how, out, &err) != STATUS_OK)
+        fail_msg("%s", err.text);
+    for (int i = 0; i < ROWS; i++) {
+        assert_int_equal(out[i].made.count, all[i].count);
+        assert_memory_equal(out[i].made.ids, all[i].ids, (size_t)all[i].count * sizeof(int32_t));
+        assert_float_equal(out[i].made.entropy, all[i].entropy, 1e-4F);
+        assert_float_equal(out[i].made.log_probability, all[i].log_probability, 1e-4F);
+    }
+    completion_free(out, ROWS);
 }
 
 /* ---- against the plain forward pass ---- */
@@ -318,6 +356,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_batch_equals_its_items),
         cmocka_unit_test(the_pool_changes_nothing),
+        cmocka_unit_test(completions_of_unequal_prompts_equal_the_answers),
         cmocka_unit_test(the_cache_equals_full_recomputation),
         cmocka_unit_test(option_scores_equal_full_forward),
         cmocka_unit_test(logits_of_rows_equal_those_of_all),
