@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { ROW_MAJOR = 101, NO_TRANSPOSE = 111, TRANSPOSE = 112 }; /* cblas.h */
 
@@ -20,49 +21,81 @@ static struct {
 } blas;
 static pthread_once_t blas_once = PTHREAD_ONCE_INIT;
 
-/* The core type of OpenBLAS 0.3 with the kernels for this CPU; NULL: leave it to the library, which
- * knows all CPUs that have none of these. */
-static const char *blas_core_type(void)
+/* Kernels of the library that use less than AVX2, and those with AVX2 alone. A name that is in
+ * neither list is newer than these and left alone. */
+static const char *const blas_old[] = {
+    "Prescott", "Core2",     "Penryn",     "Dunnington",  "Nehalem",   "Sandybridge", "Atom",
+    "Nano",     "Athlon",    "Opteron",    "Barcelona",   "Bobcat",    "Bulldozer",   "Piledriver",
+    "Katmai",   "Northwood", "Coppermine", "Steamroller", "Excavator", "Banias",      "Generic"};
+static const char *const blas_avx2[] = {"Haswell", "Zen"};
+
+static bool name_listed(const char *name, const char *const *list, size_t n)
 {
-    if (kernels_find("avx512"))
-        return "SKYLAKEX";
-    return kernels_find("avx2") ? "HASWELL" : NULL;
+    for (size_t i = 0; i < n; i++)
+        if (strcasecmp(name, list[i]) == 0)
+            return true;
+    return false;
 }
 
-/* The library reads the environment when it loads; afterwards we take back what we put there. */
-static void *blas_open(void)
+const char *blas_core_better(const char *chosen)
 {
-    const char *core = blas_core_type();
-    bool set_core = core && !getenv("OPENBLAS_CORETYPE");
+    bool old = name_listed(chosen, blas_old, sizeof blas_old / sizeof *blas_old);
+    bool avx2 = name_listed(chosen, blas_avx2, sizeof blas_avx2 / sizeof *blas_avx2);
+    if ((old || avx2) && kernels_find("avx512"))
+        return "SKYLAKEX";
+    return old && kernels_find("avx2") ? "HASWELL" : NULL;
+}
+
+/* The library reads the environment when it loads; afterwards we take back what we put there.
+ * core NULL: its own choice. */
+static void *blas_open(const char *core)
+{
     bool set_threads = !getenv("OPENBLAS_NUM_THREADS");
-    if (set_core)
-        setenv("OPENBLAS_CORETYPE", core, 0);
+    if (core)
+        setenv("OPENBLAS_CORETYPE", core, 1);
     if (set_threads)
         setenv("OPENBLAS_NUM_THREADS", "1", 0);
     void *library = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
-    if (set_core)
+    if (core)
         unsetenv("OPENBLAS_CORETYPE");
     if (set_threads)
         unsetenv("OPENBLAS_NUM_THREADS");
     return library;
 }
 
-static void blas_load_once(void)
+static const char *blas_core(void *library)
 {
     char *(*core_name)(void) = NULL;
+    *(void **)&core_name = dlsym(library, "openblas_get_corename");
+    return core_name ? core_name() : "unknown";
+}
+
+/* As the library chooses or as the user says; once more, with our choice, where that is better. */
+static void *blas_open_best(void)
+{
+    void *library = blas_open(NULL);
+    const char *better =
+        library && !getenv("OPENBLAS_CORETYPE") ? blas_core_better(blas_core(library)) : NULL;
+    if (!better)
+        return library;
+    dlclose(library);
+    return blas_open(better);
+}
+
+static void blas_load_once(void)
+{
     void (*set_threads)(int) = NULL;
     const char *own = getenv("CDCCA_BLAS");
-    void *library = own && strcmp(own, "own") == 0 ? NULL : blas_open();
+    void *library = own && strcmp(own, "own") == 0 ? NULL : blas_open_best();
     blas.kernel = "own";
     if (!library)
         return;
     *(void **)&blas.sgemm = dlsym(library, "cblas_sgemm");
-    *(void **)&core_name = dlsym(library, "openblas_get_corename");
     *(void **)&set_threads = dlsym(library, "openblas_set_num_threads");
     if (set_threads)
         set_threads(1);
     if (blas.sgemm)
-        blas.kernel = core_name ? core_name() : "unknown";
+        blas.kernel = blas_core(library);
 }
 
 enum status blas_load(struct err *err)

@@ -131,6 +131,25 @@ static void test_kernel_is_named(void **state)
     assert_string_not_equal(blas_kernel(), "Prescott");
 }
 
+/* A choice that fits the CPU, or one that is newer than we know, is left alone. */
+static void test_a_good_choice_stays(void **state)
+{
+    (void)state;
+    assert_null(blas_core_better("SkylakeX"));
+    assert_null(blas_core_better("Cooperlake"));
+    assert_null(blas_core_better("SapphireRapids"));
+    assert_null(blas_core_better("a later one"));
+    if (kernels_find("avx512")) {
+        assert_string_equal(blas_core_better("Prescott"), "SKYLAKEX");
+        assert_string_equal(blas_core_better("Zen"), "SKYLAKEX");
+    } else if (kernels_find("avx2")) {
+        assert_string_equal(blas_core_better("Prescott"), "HASWELL");
+        assert_null(blas_core_better("Haswell"));
+    } else {
+        assert_null(blas_core_better("Prescott"));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -138,6 +157,7 @@ int main(void)
         cmocka_unit_test(test_beta_zero_overwrites),
         cmocka_unit_test(test_own_kernels),
         cmocka_unit_test(test_kernel_is_named),
+        cmocka_unit_test(test_a_good_choice_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
