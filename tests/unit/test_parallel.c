@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -63,6 +64,19 @@ static void test_many_short_jobs(void **state)
     pool_destroy(pool);
 }
 
+/* Pauses shorter and longer than the workers spin: they are found awake, falling asleep, asleep. */
+static void test_jobs_after_a_pause(void **state)
+{
+    struct pool *pool;
+    (void)state;
+    assert_int_equal(pool_create(3, &pool, NULL), STATUS_OK);
+    for (int i = 0; i < 400; i++) {
+        nanosleep(&(struct timespec){0, i % 40 * 5000L}, NULL);
+        run_check(pool, 2 + i % 5);
+    }
+    pool_destroy(pool);
+}
+
 static void *run_many(void *pool)
 {
     static _Thread_local struct job job;
@@ -108,9 +122,8 @@ static void test_thread_counts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_item_once),
-        cmocka_unit_test(test_many_short_jobs),
-        cmocka_unit_test(test_two_callers_take_turns),
+        cmocka_unit_test(test_every_item_once),    cmocka_unit_test(test_many_short_jobs),
+        cmocka_unit_test(test_jobs_after_a_pause), cmocka_unit_test(test_two_callers_take_turns),
         cmocka_unit_test(test_thread_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
