@@ -67,7 +67,7 @@ static double number_at(const json *array, size_t i)
 
 static struct image resized(const char *name, int side)
 {
-    struct image image, out;
+    struct image image, out = {0};
     struct err err = {0};
     char path[4096];
     snprintf(path, sizeof path, FOLDER "/images/%s", name);
