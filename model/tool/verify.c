@@ -54,6 +54,16 @@ static enum status run_cases(struct verify *v, const char *only, struct err *err
     return STATUS_OK;
 }
 
+static bool wants_gradients(const struct verify *v)
+{
+    const json *value = NULL;
+    void *cursor = NULL;
+    bool wants = verify_has(v, "training.json");
+    while (json_next(v->expected, &cursor, &value))
+        wants = wants || (is_case(value) && json_has(value, "gradients"));
+    return wants;
+}
+
 /* Cases with weights of their own */
 static enum status run_other_weights(struct verify *v, struct err *err)
 {
@@ -109,6 +119,7 @@ static enum status verify_all(struct verify *v, struct err *err)
 {
     bool inner = !verify_has(v, "config.json") && verify_has(v, "hf/config.json");
     v->gradients = true;
+    v->trains = wants_gradients(v);
     TRY(verify_open(v, inner ? "hf" : NULL, NULL, NULL, err));
     TRY(run_cases(v, NULL, err));
     TRY(verify_stories(v, err));

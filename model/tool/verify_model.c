@@ -49,7 +49,9 @@ enum status verify_open(struct verify *v, const char *folder, const char *config
     if (folder)
         TRY(io_join(dir, sizeof dir, v->dir, folder, err));
     verify_close(v);
-    TRY(mllm_load(config || weights ? &alias.io : v->io, dir, &v->m, err));
+    struct io *io = config || weights ? &alias.io : v->io;
+    TRY(v->trains ? mllm_load_within(io, dir, SIZE_MAX, &v->m, err)
+                  : mllm_load(io, dir, &v->m, err));
     return verify_train(v, NULL, err);
 }
 

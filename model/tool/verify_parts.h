@@ -13,6 +13,7 @@ struct verify {
     struct verify_report *report;
     const char *prefix; /* of the checks' names: "" or "sharded " */
     bool gradients;     /* compare gradients too */
+    bool trains;        /* some are asked for: 16-bit weights become F32, whatever their size */
     struct arena arena;
     struct tape tape;
     struct mllm *m;        /* the model under test, all of it trainable unless verify_train says */
