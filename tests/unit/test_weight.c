@@ -346,6 +346,30 @@ static void test_fast_products_add_little_noise(void **state)
         }
 }
 
+/* Rounding to integers must not lose a NaN, nor pass it to other rows. */
+static void test_nan_shows(void **state)
+{
+    static const int rows[] = {1, 3, 12};
+    struct setting t = {0};
+    struct rng rng;
+    (void)state;
+    rng_init(&rng, 6, 6);
+    assert_true(arena_init(&t.arena, 16 << 20));
+    for (size_t i = 0; i < sizeof sets / sizeof *sets * 6; i++) {
+        struct sample s = {.O = 37, .I = 192, .M = rows[i % 3]};
+        t.set = sets[i / 6];
+        if (!weight_kernels_find(t.set))
+            continue;
+        sample_make(&s, i / 3 % 2 ? WEIGHT_NF4 : WEIGHT_Q8, &rng);
+        s.x[(s.M - 1) * s.I + 77] = NAN;
+        run_all(&s, &t, false);
+        for (int k = 0; k < s.M * s.O; k++)
+            assert_int_equal(isnan(s.y[k]) != 0, k / s.O == s.M - 1);
+        sample_free(&s);
+    }
+    arena_deinit(&t.arena);
+}
+
 /* Three threads and one give the same bits. */
 static void test_threads_change_nothing(void **state)
 {
@@ -383,6 +407,7 @@ int main(void)
         cmocka_unit_test(test_q8_rows),
         cmocka_unit_test(test_products),
         cmocka_unit_test(test_fast_products_add_little_noise),
+        cmocka_unit_test(test_nan_shows),
         cmocka_unit_test(test_threads_change_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
