@@ -25,29 +25,34 @@ struct run {
     json *rounds;
 };
 
-static enum status flags_parse(struct flags *f, int argc, char **argv, struct err *err)
+static struct flags flags_defaults(void)
 {
     struct distill_options distill = distill_defaults();
-    *f = (struct flags){.stream = "world:drift",
-                        .method = "cdcca",
-                        .select = "ent2",
-                        .score = "attention",
-                        .codec = "2",
-                        .rounds = 5,
-                        .window = 910,
-                        .keep = uts_defaults().keep,
-                        .bits = 4,
-                        .seed = 1,
-                        .batch = distill.batch,
-                        .eval_count = 1300,
-                        .cross = -1,
-                        .budget = 0.1,
-                        .lr = (double)distill.lr,
-                        .holdout = (double)distill.holdout,
-                        .query = (double)NAN,
-                        .repr = (double)NAN,
-                        .kl = (double)distill.kl,
-                        .temperature = (double)distill.temperature};
+    return (struct flags){.stream = "world:drift",
+                          .method = "cdcca",
+                          .select = "ent2",
+                          .score = "attention",
+                          .codec = "2",
+                          .rounds = 5,
+                          .window = 910,
+                          .keep = uts_defaults().keep,
+                          .bits = 4,
+                          .seed = 1,
+                          .batch = distill.batch,
+                          .eval_count = 1300,
+                          .cross = -1,
+                          .budget = 0.1,
+                          .lr = (double)distill.lr,
+                          .holdout = (double)distill.holdout,
+                          .query = (double)NAN,
+                          .repr = (double)NAN,
+                          .kl = (double)distill.kl,
+                          .temperature = (double)distill.temperature};
+}
+
+static enum status flags_parse(struct flags *f, int argc, char **argv, struct err *err)
+{
+    *f = flags_defaults();
     const struct option table[] = {
         {"teacher", OPTION_STRING, &f->teacher, 0, 0, "DIR", "the cloud's model"},
         {"student", OPTION_STRING, &f->student, 0, 0, "DIR", "the device's model"},
