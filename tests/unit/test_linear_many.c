@@ -25,6 +25,8 @@ static void fill(float *x, size_t n)
 struct layer {
     struct param weight, bias, a, b;
     struct weight packed;
+    void *codes;
+    float *scale;
     struct linear linear;
 };
 
@@ -42,11 +44,11 @@ static void layer_make(struct layer *l, enum weight_type type, int O)
     *l = (struct layer){.weight = param_make(O, I), .bias = param_make(1, O)};
     l->a = param_make(RANK, I);
     l->b = param_make(O, RANK);
-    void *codes = malloc(weight_code_bytes(type, O, I));
-    float *scale = calloc(weight_scale_count(type, O, I) + 1, sizeof *scale);
-    assert_true(codes && scale);
-    weight_pack(type, l->weight.data, O, I, codes, scale);
-    l->packed = (struct weight){type, O, I, codes, scale};
+    l->codes = malloc(weight_code_bytes(type, O, I));
+    l->scale = calloc(weight_scale_count(type, O, I) + 1, sizeof *l->scale);
+    assert_true(l->codes && l->scale);
+    weight_pack(type, l->weight.data, O, I, l->codes, l->scale);
+    l->packed = (struct weight){type, O, I, l->codes, l->scale};
     l->weight.name = "layer";
     l->weight.packed = &l->packed;
     l->linear = (struct linear){.weight = &l->weight, .bias = &l->bias, .lora_scale = 0.5F};
@@ -56,8 +58,8 @@ static void layer_make(struct layer *l, enum weight_type type, int O)
 
 static void layer_free(struct layer *l)
 {
-    free((void *)(uintptr_t)l->packed.codes);
-    free((void *)(uintptr_t)l->packed.scale);
+    free(l->codes);
+    free(l->scale);
     free(l->weight.data);
     free(l->bias.data);
     free(l->a.data);
