@@ -105,9 +105,8 @@ void weight_unpack(const struct weight *w, size_t from, size_t count, float *out
 
 /* ---- products ---- */
 
-/* Pieces: of W in bytes for few rows of x, so that a late thread is waited for a few microseconds;
- * panels of W as F32 that fit the second cache for many. */
-enum { PIECE_BYTES = 16384, PANEL_ROWS = 64, PANEL_COLS = 512, VALUES = 1024 };
+/* Panels of W as F32 fit the second cache, pieces of a row the first. */
+enum { PANEL_ROWS = 64, PANEL_COLS = 512, VALUES = 1024 };
 
 struct product {
     const struct weight *w;
@@ -135,10 +134,16 @@ static const struct weight_kernels *product_kernels(const struct weight_how *how
     return how->kernels ? how->kernels : weight_kernels();
 }
 
-/* Rows of W whose codes are about PIECE_BYTES, a multiple of what the kernels take at once */
+/* Rows of W in a piece for few rows of x, a multiple of what the kernels take at once: 1/32 of W,
+ * but not so much that a late thread is waited for long, and not so little that what one thread
+ * asks memory for ahead is the other's. */
 static int few_step(const struct weight *w)
 {
-    return 4 * ((int)(PIECE_BYTES / 4 / (weight_code_bytes(w->type, 1, w->cols) + 1)) + 1);
+    enum { LEAST_BYTES = 16384, MOST_BYTES = 65536 };
+    size_t whole = weight_code_bytes(w->type, w->rows, w->cols), piece = whole / 32,
+           row = weight_code_bytes(w->type, 4, w->cols);
+    piece = piece < LEAST_BYTES ? LEAST_BYTES : piece > MOST_BYTES ? MOST_BYTES : piece;
+    return 4 * (int)(piece / (row + 1) + 1);
 }
 
 /* ---- exact ---- */
