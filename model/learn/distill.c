@@ -199,6 +199,7 @@ static enum status distiller_prepare(struct distiller *d, bool head_only, struct
         trainer_deinit(&d->trainer);
         return s;
     }
+    d->trainer.within = mllm_is_large(d->student);
     d->head_only = head_only;
     d->ready = true;
     return STATUS_OK;

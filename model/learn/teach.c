@@ -66,7 +66,8 @@ struct teach_job {
     const struct exemplar_match *match;
     struct exemplar *items;
     int n;
-    struct err *errs; /* one a chunk */
+    struct err *errs;    /* one a chunk */
+    struct pool *within; /* shares the products of a chunk; NULL: the pool shares chunks */
 };
 
 static float *copy_of(const float *data, size_t n, struct exemplar *e)
@@ -130,6 +131,7 @@ static void chunk_run(void *ctx, int item, int worker)
         err_set(&job->errs[item], STATUS_NO_MEMORY, "no address space for the teacher");
         return;
     }
+    tape.pool = job->within;
     tape_begin(&tape, &arena, false, NULL);
     job->errs[item].code = chunk_forward(job, &tape, job->items + from, n, &job->errs[item]);
     arena_deinit(&arena);
@@ -146,8 +148,9 @@ enum status exemplar_teach(const struct mllm *teacher, struct pool *pool,
     struct err *errs = calloc((size_t)chunks, sizeof *errs);
     if (!errs)
         return err_set(err, STATUS_NO_MEMORY, "no memory to label %d uploads", n);
-    struct teach_job job = {teacher, match, items, n, errs};
-    pool_run(pool, chunks, chunk_run, &job);
+    struct pool *within = mllm_is_large(teacher) ? pool : NULL;
+    struct teach_job job = {teacher, match, items, n, errs, within};
+    pool_run(within ? NULL : pool, chunks, chunk_run, &job);
     enum status s = STATUS_OK;
     for (int c = 0; c < chunks && s == STATUS_OK; c++)
         if (errs[c].code != STATUS_OK)

@@ -108,7 +108,8 @@ struct plan {
     int *chunk; /* first place in order, chunks + 1 */
     int chunks;
     struct arena arena[WORKERS];
-    struct err *errors; /* per chunk */
+    struct err *errors;  /* per chunk */
+    struct pool *within; /* shares the products of one chunk; NULL: the pool shares chunks */
 };
 
 static enum status plan_prompts(struct plan *p, struct err *err)
@@ -263,6 +264,7 @@ static void chunk_run(void *ctx, int item, int worker)
     struct chunk c = {
         .plan = p, .order = p->order + p->chunk[item], .n = p->chunk[item + 1] - p->chunk[item]};
     arena_reset(&p->arena[worker], 0);
+    c.tape.pool = p->within;
     tape_begin(&c.tape, &p->arena[worker], false, NULL);
     err->code = chunk_answer(&c, err);
 }
@@ -292,7 +294,8 @@ static enum status plan_run(struct plan *p, struct pool *pool, struct err *err)
     if (!p->errors)
         return err_set(err, STATUS_NO_MEMORY, "no memory for %d chunks", p->chunks);
     outputs_clear(p->out, p->n);
-    pool_run(pool, p->chunks, chunk_run, p);
+    p->within = mllm_is_large(p->m) ? pool : NULL;
+    pool_run(p->within ? NULL : pool, p->chunks, chunk_run, p);
     return first_error(p->errors, p->chunks, err);
 }
 
@@ -333,7 +336,8 @@ struct encoding {
     int n;
     float *out;
     struct arena arena[WORKERS];
-    struct err *errors; /* per item */
+    struct err *errors;  /* per item */
+    struct pool *within; /* shares the products of one image; NULL: the pool shares images */
 };
 
 static enum status encode_images(struct encoding *e, struct tape *tape, int from, int n,
@@ -362,6 +366,7 @@ static void encode_run(void *ctx, int item, int worker)
         return;
     }
     arena_reset(&e->arena[worker], 0);
+    tape.pool = e->within;
     tape_begin(&tape, &e->arena[worker], false, NULL);
     e->errors[item].code = encode_images(e, &tape, from, n, &e->errors[item]);
 }
@@ -381,7 +386,8 @@ enum status answer_encode(const struct mllm *m, struct pool *pool, const uint8_t
         status = err_set(err, STATUS_NO_MEMORY, "no memory for %d images", n);
     if (status == STATUS_OK) {
         *e = (struct encoding){.m = m, .rgb = rgb, .n = n, .out = out, .errors = errors};
-        pool_run(pool, items, encode_run, e);
+        e->within = mllm_is_large(m) ? pool : NULL;
+        pool_run(e->within ? NULL : pool, items, encode_run, e);
         status = first_error(errors, items, err);
     }
     for (int i = 0; e && i < WORKERS; i++)

@@ -6,34 +6,31 @@
 
 #include "model/mllm/names.h"
 #include "model/mllm/params.h"
-#include "model/mllm/stored.h"
 #include <stdlib.h>
 #include <string.h>
 
 struct loader {
     struct mllm *model;
-    const char *dir;
-    struct checkpoint files;
-    struct stored *stored; /* per parameter */
+    struct load_map map;
     bool keep_halves;
 };
 
 /* ---- which tensor is what ---- */
 
-static enum status tensor_place(struct loader *l, const struct checkpoint_tensor *t,
-                                struct err *err)
+static enum status tensor_place(struct load_map *map, const struct mllm *m,
+                                const struct checkpoint_tensor *t, struct err *err)
 {
     char ours[NAMES_MAX], name[STORED_NAME];
     enum stored_part part = PART_WEIGHT;
-    names_canonical(&l->model->config, t->entry->name, ours);
+    names_canonical(&m->config, t->entry->name, ours);
     TRY(stored_split(ours, name, &part, err));
-    struct param *p = mllm_find(l->model, name);
-    if (!p && names_extra(&l->model->config, name))
+    struct param *p = mllm_find(m, name);
+    if (!p && names_extra(&m->config, name))
         return STATUS_OK;
     if (!p)
         return err_set(err, STATUS_UNSUPPORTED, "unknown tensor %s: config.json asks for none",
                        t->entry->name);
-    struct stored *s = &l->stored[p - l->model->params];
+    struct stored *s = &map->stored[p - m->params];
     if (s->part[part])
         return err_set(err, STATUS_CONFLICT, "tensor %s is there twice, the other time as %s",
                        t->entry->name, s->part[part]->entry->name);
@@ -41,11 +38,11 @@ static enum status tensor_place(struct loader *l, const struct checkpoint_tensor
     return STATUS_OK;
 }
 
-static enum status tensors_place(struct loader *l, struct err *err)
+static enum status tensors_place(struct load_map *map, const struct mllm *m, struct err *err)
 {
-    for (size_t i = 0; i < l->files.count; i++) {
-        const struct checkpoint_tensor *t = &l->files.tensor[i];
-        if (tensor_place(l, t, err) != STATUS_OK)
+    for (size_t i = 0; i < map->files.count; i++) {
+        const struct checkpoint_tensor *t = &map->files.tensor[i];
+        if (tensor_place(map, m, t, err) != STATUS_OK)
             return err_prefix(err, "%s", t->file->path);
     }
     return STATUS_OK;
@@ -59,42 +56,68 @@ static const struct checkpoint_tensor *first_part(const struct stored *s)
     return NULL;
 }
 
-static const char *file_of(const struct loader *l, int i)
+static const char *file_of(const struct load_map *map, int i)
 {
-    const struct checkpoint_tensor *t = first_part(&l->stored[i]);
-    return t ? t->file->path : l->dir;
+    const struct checkpoint_tensor *t = first_part(&map->stored[i]);
+    return t ? t->file->path : "";
 }
 
-static enum status check_complete(const struct loader *l, struct err *err)
+static enum status check_complete(const struct load_map *map, const char *dir, const struct mllm *m,
+                                  struct err *err)
 {
     const struct param *first = NULL;
     int missing = 0;
-    for (int i = l->model->param_count; i-- > 0;) {
-        const struct checkpoint_tensor *t = first_part(&l->stored[i]);
-        bool whole = t && (l->stored[i].part[PART_WEIGHT] || l->stored[i].part[PART_Q_BIAS]);
-        first = whole ? first : &l->model->params[i];
+    for (int i = m->param_count; i-- > 0;) {
+        const struct checkpoint_tensor *t = first_part(&map->stored[i]);
+        bool whole = t && (map->stored[i].part[PART_WEIGHT] || map->stored[i].part[PART_Q_BIAS]);
+        first = whole ? first : &m->params[i];
         missing += !whole;
     }
     if (!first)
         return STATUS_OK;
-    return err_set(err, STATUS_NOT_FOUND, "%s: tensor %s is missing (and %d more)", l->dir,
+    return err_set(err, STATUS_NOT_FOUND, "%s: tensor %s is missing (and %d more)", dir,
                    first->name, missing - 1);
 }
 
-static enum status check_all(struct loader *l, struct err *err)
+static enum status check_all(struct load_map *map, const char *dir, const struct mllm *m,
+                             struct err *err)
 {
-    TRY(check_complete(l, err));
-    for (int i = 0; i < l->model->param_count; i++)
-        if (stored_check(&l->stored[i], &l->model->params[i], err) != STATUS_OK)
-            return err_prefix(err, "%s", file_of(l, i));
+    TRY(check_complete(map, dir, m, err));
+    for (int i = 0; i < m->param_count; i++)
+        if (stored_check(&map->stored[i], &m->params[i], err) != STATUS_OK)
+            return err_prefix(err, "%s", file_of(map, i));
     return STATUS_OK;
+}
+
+enum status load_map_open(struct io *io, const char *dir, const struct mllm *m,
+                          struct load_map *out, struct err *err)
+{
+    struct err own = {0}; /* statuses travel through err_prefix, which needs one */
+    struct err *e = err ? err : &own;
+    *out = (struct load_map){0};
+    TRY(checkpoint_open(io, dir, &out->files, e));
+    out->stored = calloc((size_t)m->param_count, sizeof *out->stored);
+    enum status status = out->stored ? tensors_place(out, m, e)
+                                     : err_set(e, STATUS_NO_MEMORY, "no memory to load %s", dir);
+    if (status == STATUS_OK)
+        status = check_all(out, dir, m, e);
+    if (status != STATUS_OK)
+        load_map_close(out);
+    return status;
+}
+
+void load_map_close(struct load_map *map)
+{
+    free(map->stored);
+    checkpoint_close(&map->files);
+    *map = (struct load_map){0};
 }
 
 /* ---- where it goes ---- */
 
 static bool stays_packed(const struct loader *l, int i, enum weight_type *type)
 {
-    const struct stored *s = &l->stored[i];
+    const struct stored *s = &l->map.stored[i];
     bool packed = stored_type(s, type) && params_packable(l->model, &l->model->params[i]);
     return packed && (s->kind != STORED_FLOAT || l->keep_halves);
 }
@@ -120,8 +143,7 @@ static enum status store_make(struct loader *l, struct err *err)
         if (stays_packed(l, i, &type))
             bytes += packed_bytes(type, &m->params[i]);
     if (bytes > 0 && !(m->store = store_create(bytes)))
-        return err_set(err, STATUS_NO_MEMORY, "%s: no memory for %zu MiB of weights", l->dir,
-                       bytes >> 20);
+        return err_set(err, STATUS_NO_MEMORY, "no memory for %zu MiB of weights", bytes >> 20);
     return STATUS_OK;
 }
 
@@ -137,7 +159,7 @@ static enum status packed_load(struct loader *l, int i, enum weight_type type, s
     if (!w || !codes || !scale)
         return err_set(err, STATUS_NO_MEMORY, "no memory for %s", p->name);
     *w = (struct weight){.type = type, .rows = rows, .cols = cols};
-    TRY(stored_read_packed(&l->stored[i], p, w, codes, scale, err));
+    TRY(stored_read_packed(&l->map.stored[i], p, w, codes, scale, err));
     p->packed = w;
     return STATUS_OK;
 }
@@ -151,7 +173,7 @@ static enum status param_load(struct loader *l, int i, struct err *err)
     p->data = arena_alloc(&l->model->memory, param_count(p) * sizeof *p->data);
     if (!p->data)
         return err_set(err, STATUS_NO_MEMORY, "no memory for %s", p->name);
-    return stored_read_floats(&l->stored[i], p, p->data, err);
+    return stored_read_floats(&l->map.stored[i], p, p->data, err);
 }
 
 static enum status params_load(struct loader *l, struct err *err)
@@ -159,7 +181,7 @@ static enum status params_load(struct loader *l, struct err *err)
     TRY(store_make(l, err));
     for (int i = 0; i < l->model->param_count; i++)
         if (param_load(l, i, err) != STATUS_OK)
-            return err_prefix(err, "%s", file_of(l, i));
+            return err_prefix(err, "%s", file_of(&l->map, i));
     return STATUS_OK;
 }
 
@@ -168,16 +190,9 @@ enum status load_weights(struct io *io, const char *dir, struct mllm *m, size_t 
 {
     struct err own = {0}; /* statuses travel through err_prefix, which needs one */
     struct err *e = err ? err : &own;
-    struct loader l = {.model = m, .dir = dir, .keep_halves = params_bytes(m) > f32_limit};
-    TRY(checkpoint_open(io, dir, &l.files, e));
-    l.stored = calloc((size_t)m->param_count, sizeof *l.stored);
-    enum status status =
-        l.stored ? tensors_place(&l, e) : err_set(e, STATUS_NO_MEMORY, "no memory to load %s", dir);
-    if (status == STATUS_OK)
-        status = check_all(&l, e);
-    if (status == STATUS_OK)
-        status = params_load(&l, e);
-    free(l.stored);
-    checkpoint_close(&l.files);
+    struct loader l = {.model = m, .keep_halves = params_bytes(m) > f32_limit};
+    TRY(load_map_open(io, dir, m, &l.map, e));
+    enum status status = params_load(&l, e);
+    load_map_close(&l.map);
     return status;
 }

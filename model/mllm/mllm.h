@@ -88,12 +88,17 @@ enum status mllm_load(struct io *io, const char *dir, struct mllm **out, struct 
 /* The same with another limit than 2 GiB of F32. */
 enum status mllm_load_within(struct io *io, const char *dir, size_t f32_limit, struct mllm **out,
                              struct err *err);
+/* The names and shapes of a configuration's parameters, without data: for what converts weights. */
+enum status mllm_skeleton(const struct mllm_config *config, struct mllm **out, struct err *err);
 /* Random weights for a configuration (normal 0.02 as HF initialises; norms 1/0). */
 enum status mllm_create(const struct mllm_config *config, uint64_t seed, struct mllm **out,
                         struct err *err);
 /* Same config, weights, attached parameters; own memory, but for packed parameters and tokenizers,
  * which are shared by reference count. */
 enum status mllm_clone(const struct mllm *model, struct mllm **out, struct err *err);
+/* More than 2 GiB in F32: its samples are few and each is much work, so threads share the products of
+ * one (tape->pool) instead of having samples of their own. */
+bool mllm_is_large(const struct mllm *model);
 void mllm_retain(struct mllm *model);
 void mllm_release(struct mllm *model);
 /* config.json, preprocessor_config.json, model.safetensors: F32 parameters in dtype (F32, BF16,

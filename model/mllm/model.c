@@ -10,7 +10,7 @@
 
 static const size_t F32_LIMIT = (size_t)2 << 30;
 
-static enum status model_new(const struct mllm_config *config, struct mllm **out, struct err *err)
+enum status mllm_skeleton(const struct mllm_config *config, struct mllm **out, struct err *err)
 {
     TRY(mllm_config_check(config, err));
     struct mllm *m = calloc(1, sizeof *m);
@@ -32,7 +32,7 @@ enum status mllm_create(const struct mllm_config *config, uint64_t seed, struct 
                         struct err *err)
 {
     struct mllm *m = NULL;
-    TRY(model_new(config, &m, err));
+    TRY(mllm_skeleton(config, &m, err));
     enum status status = params_allocate(m, err);
     if (status != STATUS_OK) {
         mllm_release(m);
@@ -42,6 +42,11 @@ enum status mllm_create(const struct mllm_config *config, uint64_t seed, struct 
     mllm_fingerprint(m);
     *out = m;
     return STATUS_OK;
+}
+
+bool mllm_is_large(const struct mllm *model)
+{
+    return params_bytes(model) > F32_LIMIT;
 }
 
 void mllm_retain(struct mllm *model)
@@ -78,7 +83,7 @@ static enum status params_copy(struct mllm *to, const struct mllm *from, struct 
 enum status mllm_clone(const struct mllm *model, struct mllm **out, struct err *err)
 {
     struct mllm *m = NULL;
-    TRY(model_new(&model->config, &m, err));
+    TRY(mllm_skeleton(&model->config, &m, err));
     enum status status = params_copy(m, model, err);
     if (status != STATUS_OK) {
         mllm_release(m);
@@ -208,7 +213,7 @@ enum status mllm_load_within(struct io *io, const char *dir, size_t f32_limit, s
     struct mllm_config config;
     struct mllm *m = NULL;
     TRY(mllm_config_load(io, dir, &config, err));
-    TRY(model_new(&config, &m, err));
+    TRY(mllm_skeleton(&config, &m, err));
     enum status status = STATUS_OK;
     if (config.multimodal)
         status = preprocess_load(io, dir, config.vision.image, &m->preprocess, err);

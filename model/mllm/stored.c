@@ -283,19 +283,20 @@ static enum status check_finite(const char *name, const float *values, size_t n,
     return STATUS_OK;
 }
 
-/* A whole tensor as F32, converted piece by piece. */
-static enum status floats_read(const struct checkpoint_tensor *t, float *out, struct err *err)
+/* n values of a tensor as F32, converted piece by piece. */
+static enum status floats_read(const struct checkpoint_tensor *t, size_t from, size_t n, float *out,
+                               struct err *err)
 {
-    size_t unit = dtype_size(t->entry->dtype), n = t->entry->size / unit;
-    void *piece = malloc(CHUNK * unit);
+    size_t unit = dtype_size(t->entry->dtype), room = n < CHUNK ? n : CHUNK;
+    void *piece = malloc(room * unit + 1);
     enum status status = piece ? STATUS_OK : err_set(err, STATUS_NO_MEMORY, "no memory to load");
     for (size_t at = 0; at < n && status == STATUS_OK; at += CHUNK) {
         size_t count = n - at < CHUNK ? n - at : CHUNK;
-        status = checkpoint_read(t, at * unit, count * unit, piece, err);
+        status = checkpoint_read(t, (from + at) * unit, count * unit, piece, err);
         if (status == STATUS_OK)
             status = dtype_to_f32(t->entry->dtype, piece, count, out + at);
         if (status == STATUS_OK)
-            status = check_finite(t->entry->name, out + at, count, at, err);
+            status = check_finite(t->entry->name, out + at, count, from + at, err);
     }
     free(piece);
     return status;
@@ -304,12 +305,26 @@ static enum status floats_read(const struct checkpoint_tensor *t, float *out, st
 enum status stored_read_floats(const struct stored *s, const struct param *p, float *out,
                                struct err *err)
 {
-    size_t third = param_count(p) / 3;
+    size_t n = param_count(p), third = n / 3;
     if (s->part[PART_WEIGHT])
-        return floats_read(s->part[PART_WEIGHT], out, err);
-    TRY(floats_read(s->part[PART_Q_BIAS], out, err));
+        return floats_read(s->part[PART_WEIGHT], 0, n, out, err);
+    TRY(floats_read(s->part[PART_Q_BIAS], 0, third, out, err));
     memset(out + third, 0, third * sizeof *out);
-    return floats_read(s->part[PART_V_BIAS], out + 2 * third, err);
+    return floats_read(s->part[PART_V_BIAS], 0, third, out + 2 * third, err);
+}
+
+enum status stored_read_some(const struct stored *s, const struct param *p, size_t from,
+                             size_t count, float *out, struct err *err)
+{
+    if (s->part[PART_WEIGHT])
+        return floats_read(s->part[PART_WEIGHT], from, count, out, err);
+    float *whole = malloc(param_count(p) * sizeof *whole);
+    enum status status = whole ? stored_read_floats(s, p, whole, err)
+                               : err_set(err, STATUS_NO_MEMORY, "no memory to load %s", p->name);
+    if (status == STATUS_OK)
+        memcpy(out, whole + from, count * sizeof *out);
+    free(whole);
+    return status;
 }
 
 /* absmax = map[code] * nested_absmax[block] + offset */

@@ -48,9 +48,11 @@ enum status stored_split(const char *name, char param[STORED_NAME], enum stored_
                          struct err *err);
 /* The parts that are there make a whole of p's shape. Reads the JSON. */
 enum status stored_check(struct stored *s, const struct param *p, struct err *err);
-/* As F32, param_count values, all finite; of a STORED_FLOAT. */
+/* As F32, all finite, of a STORED_FLOAT: every value, and count values from `from` on. */
 enum status stored_read_floats(const struct stored *s, const struct param *p, float *out,
                                struct err *err);
+enum status stored_read_some(const struct stored *s, const struct param *p, size_t from,
+                             size_t count, float *out, struct err *err);
 /* Codes and scales as they are, into w's, whose type, rows and cols are set: of a matrix that is
  * quantized, or of F16 or BF16. Scales and 16-bit values are finite. */
 enum status stored_read_packed(const struct stored *s, const struct param *p, struct weight *w,

@@ -57,6 +57,7 @@ static void step_shard(void *ctx, int shard, int worker)
     memset(grads, 0, t->values * sizeof(float));
     arena_reset(&t->arena[shard], 0);
     struct tape *tape = &t->tape[shard];
+    tape->pool = t->within ? t->pool : NULL;
     tape_begin(tape, &t->arena[shard], true, grads);
     rng_init(&tape->rng, job->seed, (uint64_t)shard);
     struct tensor loss = job->loss_fn(job->ctx, tape, shard, t->shards);
@@ -90,7 +91,7 @@ enum status trainer_step(struct trainer *t, trainer_loss loss_fn, void *ctx, uin
                          float lr, float clip, float *loss, struct err *err)
 {
     struct step_job job = {.trainer = t, .loss_fn = loss_fn, .ctx = ctx, .seed = seed};
-    pool_run(t->pool, t->shards, step_shard, &job);
+    pool_run(t->within ? NULL : t->pool, t->shards, step_shard, &job);
     TRY(step_collect(t, &job, loss, err));
     float norm = optim_clip(t->grads, t->values, clip);
     if (!isfinite(norm))

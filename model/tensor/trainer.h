@@ -13,6 +13,7 @@ enum { TRAINER_SHARDS = 64 };
 
 struct trainer {
     struct pool *pool;
+    bool within; /* the caller's to set: shards one after another, each op with all threads */
     int shards;
     struct param **params; /* borrowed list: what is trained */
     int count;

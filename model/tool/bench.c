@@ -3,6 +3,7 @@
 
 #include "api/base/buf.h"
 #include "model/tool/bench_accuracy.h"
+#include "model/tool/bench_akd.h"
 #include "model/tool/bench_decode.h"
 #include "model/tool/bench_limits.h"
 #include "model/tool/bench_train.h"
@@ -88,6 +89,7 @@ static const struct bench {
     {"prefill", bench_prefill_run, "tokens a second of a prompt that goes in at once"},
     {"train", bench_train_run, "training steps a second, everything or LoRA and norms"},
     {"accuracy", bench_accuracy_run, "what packed weights and fast products cost in accuracy"},
+    {"akd", bench_akd_run, "a round of distillation with models of any size"},
     {"limits", bench_limits_run, "what memory and arithmetic of this machine give"},
 };
 enum { BENCH_COUNT = sizeof(BENCHES) / sizeof(*BENCHES) };

@@ -13,9 +13,11 @@
 #include "model/tool/inspect.h"
 #include "model/tool/loop.h"
 #include "model/tool/pretrain_command.h"
+#include "model/tool/quantize.h"
 #include "model/tool/refit.h"
 #include "model/tool/score.h"
 #include "model/tool/tokenize.h"
+#include "model/tool/synth.h"
 #include "model/tool/verify.h"
 #include <stdio.h>
 #include <string.h>
@@ -32,6 +34,8 @@ static const struct command {
     {"inspect", inspect_run, "what a model directory holds"},
     {"export", export_run, "the adapters of a fleet in the layout of PEFT"},
     {"import", import_run, "adapters in the layout of PEFT, as a trainable set or merged"},
+    {"quantize", quantize_run, "a checkpoint as NF4, LLM.int8 or BF16"},
+    {"synth", synth_run, "random weights in the shape of a real model"},
     {"tokenize", tokenize_run, "text to ids and back"},
     {"generate", generate_run, "go on with a text, or answer about an image"},
     {"generate-world", generate_world_run, "write scenes and questions of the built-in world to disk"},
