@@ -64,6 +64,17 @@ static enum status ask_preview(const struct ask_options *o, const struct mllm *m
     return window_preview(&options, m, visual, &record, r->positions, &r->kept, &r->bytes, err);
 }
 
+/* The cores share the products of a large model; a small one does not need them. */
+static enum status ask_infer(const struct mllm *m, const uint8_t *rgb, const char *question,
+                             float *visual, struct answer *out, struct err *err)
+{
+    struct pool *pool = NULL;
+    TRY(pool_create(0, &pool, err));
+    enum status status = infer_answer(m, pool, rgb, &question, 1, visual, out, err);
+    pool_destroy(pool);
+    return status;
+}
+
 static enum status ask_answer(const struct ask_options *o, const struct mllm *m,
                               struct ask_result *r, struct err *err)
 {
@@ -71,9 +82,9 @@ static enum status ask_answer(const struct ask_options *o, const struct mllm *m,
     size_t floats = (size_t)infer_tokens(m) * (size_t)infer_width(m);
     TRY(ask_image(o->image, m->config.vision.image, &image, err));
     float *visual = malloc(floats * sizeof *visual);
-    enum status status =
-        visual ? infer_answer(m, NULL, image.rgb, &o->question, 1, visual, &r->answer, err)
-               : err_set(err, STATUS_NO_MEMORY, "no memory for the image's tokens");
+    enum status status = visual
+                             ? ask_infer(m, image.rgb, o->question, visual, &r->answer, err)
+                             : err_set(err, STATUS_NO_MEMORY, "no memory for the image's tokens");
     if (status == STATUS_OK)
         status = ask_preview(o, m, visual, r, err);
     r->threshold = ask_threshold(o);
