@@ -47,7 +47,7 @@ static enum status flags_parse(struct flags *f, int argc, char **argv, struct er
                         .validation = 3};
     const struct option table[] = {
         {"table", OPTION_STRING, &f->table, 0, 0, "N",
-         "1 VQA, 2 captions, 3 ablation, 4 sampling, 6 new concepts, or all"},
+         "1 VQA, 2 captions, 3 ablation, 4 sampling, 5 bytes and time, 6 new concepts, or all"},
         {"seeds", OPTION_INT, &f->seeds, 1, SEEDS_MAX, "N", "streams; mean and spread over them"},
         {"out", OPTION_STRING, &f->out, 0, 0, "DIR", "what is there is not computed again"},
         {"teacher", OPTION_STRING, &f->teacher, 0, 0, "DIR", "the cloud's model"},
@@ -82,13 +82,13 @@ static enum status tables_parse(struct experiment *e, struct err *err)
     bool directory = e->flags.target && strncmp(e->flags.target, "world:", 6) != 0;
     if (strcmp(at, "all") == 0) {
         for (int i = 1; i <= 6; i++)
-            e->wanted[i] = i != 5 && !(directory && (i == 2 || i == 6));
+            e->wanted[i] = !(directory && (i == 2 || i == 6));
         return STATUS_OK;
     }
     for (; *at; at += at[1] == ',' ? 2 : 1) {
-        if (*at < '1' || *at > '6' || *at == '5' || (at[1] && at[1] != ','))
+        if (*at < '1' || *at > '6' || (at[1] && at[1] != ','))
             return err_set(err, STATUS_USAGE,
-                           "--table %s; wanted are 1, 2, 3, 4, 6, several as 1,6, or all",
+                           "--table %s; wanted are 1, 2, 3, 4, 5, 6, several as 1,6, or all",
                            e->flags.table);
         e->wanted[*at - '0'] = true;
     }
@@ -177,6 +177,22 @@ static int visual_tokens(const struct mllm *m)
     return 1 + side * side;
 }
 
+/* Of what a plan trains: for budgets in bits a parameter. */
+static enum status parameters_count(const struct mllm *student, const struct table_plan *plan,
+                                    size_t *out, struct err *err)
+{
+    struct mllm *clone;
+    struct trainable set;
+    TRY(mllm_clone(student, &clone, err));
+    enum status s = trainable_attach(clone, &plan->cdcca.trainable, &set, err);
+    if (s == STATUS_OK) {
+        *out = set.values;
+        trainable_free(&set);
+    }
+    mllm_release(clone);
+    return s;
+}
+
 static enum status table_do(struct experiment *e, struct study *study,
                             const struct table_plan *plan, int number, struct err *err)
 {
@@ -184,7 +200,9 @@ static enum status table_do(struct experiment *e, struct study *study,
     struct table_results results;
     char label[32];
     int seeds = (int)e->flags.seeds;
-    TRY(table_make(number, plan, visual_tokens(study->lab->student), &table, err));
+    size_t parameters;
+    TRY(parameters_count(study->lab->student, plan, &parameters, err));
+    TRY(table_make(number, plan, visual_tokens(study->lab->student), parameters, &table, err));
     snprintf(label, sizeof label, "table %d", number);
     study->rounds_done = 0;
     progress_start(&study->progress, label, "rounds",

@@ -16,12 +16,14 @@ static enum status room_make(struct simulated *s, const struct mllm *edge, int c
     size_t n = (size_t)count;
     memset(s, 0, sizeof *s);
     s->count = count;
+    s->side = edge->config.vision.image;
     s->tokens = 1 + side * side;
     s->width = edge->config.vision.hidden;
+    s->pixels = calloc(n, (size_t)s->side * (size_t)s->side * 3);
     s->visual = calloc(n * (size_t)s->tokens * (size_t)s->width, sizeof *s->visual);
     s->question = calloc(n, sizeof *s->question);
     s->answers = calloc(n, sizeof *s->answers);
-    if (s->visual && s->question && s->answers)
+    if (s->pixels && s->visual && s->question && s->answers)
         return STATUS_OK;
     return err_set(err, STATUS_NO_MEMORY, "no memory for a window of %d samples", count);
 }
@@ -30,24 +32,16 @@ static enum status room_make(struct simulated *s, const struct mllm *edge, int c
 static enum status chunk_encode(struct simulated *s, const struct mllm *edge, struct pool *pool,
                                 struct stream *stream, int at, int n, struct err *err)
 {
-    size_t side = (size_t)edge->config.vision.image, bytes = side * side * 3;
-    uint8_t *rgb = malloc((size_t)n * bytes);
-    enum status status = STATUS_OK;
-    if (!rgb)
-        return err_set(err, STATUS_NO_MEMORY, "no memory for %d images", n);
-    for (int i = 0; i < n && status == STATUS_OK; i++) {
+    size_t bytes = (size_t)s->side * (size_t)s->side * 3;
+    size_t row = (size_t)s->tokens * (size_t)s->width;
+    uint8_t *rgb = s->pixels + (size_t)at * bytes;
+    for (int i = 0; i < n; i++) {
         struct sample sample;
-        status = stream_next(stream, &sample, err);
-        if (status != STATUS_OK)
-            break;
+        TRY(stream_next(stream, &sample, err));
         memcpy(rgb + (size_t)i * bytes, sample.pixels, bytes);
         memcpy(s->question[at + i], sample.question.text, sizeof *s->question);
     }
-    size_t row = (size_t)s->tokens * (size_t)s->width;
-    if (status == STATUS_OK)
-        status = answer_encode(edge, pool, rgb, n, s->visual + (size_t)at * row, err);
-    free(rgb);
-    return status;
+    return answer_encode(edge, pool, rgb, n, s->visual + (size_t)at * row, err);
 }
 
 static enum status window_encode(struct simulated *s, const struct mllm *edge, struct pool *pool,
@@ -101,6 +95,7 @@ enum status simulated_answer(struct simulated *s, const struct mllm *edge, struc
 
 void simulated_free(struct simulated *s)
 {
+    free(s->pixels);
     free(s->visual);
     free(s->question);
     free(s->answers);
@@ -109,18 +104,20 @@ void simulated_free(struct simulated *s)
 
 /* ---- an upload ---- */
 
-static int instances_pick(const struct simulated *s, int n, const struct simulated_options *o,
-                          int32_t *chosen)
+int simulated_pick(const struct simulated *s, int n, const struct simulated_options *options,
+                   int32_t *chosen)
 {
     struct rng rng;
-    rng_init(&rng, o->seed, 1);
+    rng_init(&rng, options->seed, 1);
     float *entropy = calloc((size_t)s->count, sizeof *entropy);
     if (!entropy)
         return 0;
     for (int i = 0; i < s->count; i++)
-        entropy[i] =
-            o->pick == PICK_CONFIDENCE ? -s->answers[i].log_probability : s->answers[i].entropy;
-    float pool = o->pick == PICK_ENT2 ? 3 : o->pick == PICK_RANDOM ? (float)s->count : 1;
+        entropy[i] = options->pick == PICK_CONFIDENCE ? -s->answers[i].log_probability
+                                                      : s->answers[i].entropy;
+    float pool = options->pick == PICK_ENT2     ? 3
+                 : options->pick == PICK_RANDOM ? (float)s->count
+                                                : 1;
     n = uts_select_instances(entropy, s->count, n, pool, &rng, chosen);
     free(entropy);
     return n;
@@ -210,7 +207,7 @@ enum status simulated_upload(const struct simulated *s, const struct mllm *edge,
     int32_t *chosen = calloc((size_t)s->count + 1, sizeof *chosen);
     if (!chosen)
         return err_set(err, STATUS_NO_MEMORY, "no memory to pick %d samples", n);
-    n = instances_pick(s, n, options, chosen);
+    n = simulated_pick(s, n, options, chosen);
     enum status status = upload_pack(s, edge, chosen, n, options, out, err);
     if (status == STATUS_OK)
         status = wire_measure(out, edge, wire_bytes, err);
@@ -230,6 +227,8 @@ enum status simulated_instances(const struct payload *p, struct distill_instance
     if (!*instances || !*visual) {
         free(*instances);
         free(*visual);
+        *instances = NULL;
+        *visual = NULL;
         return err_set(err, STATUS_NO_MEMORY, "no memory for %zu uploads", p->instances);
     }
     for (size_t i = 0; i < p->instances; i++) {

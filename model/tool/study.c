@@ -9,16 +9,47 @@
 enum { RESULT_BYTES = 1 << 20, PATH_BYTES = 4096 };
 
 const char *const MEASURE_NAMES[MEASURES] = {
-    "target_mc",   "target_da",    "new_mc",    "new_da",     "source_mc",   "source_da",
-    "target_bleu", "target_cider", "near_bleu", "near_cider", "new_bleu",    "new_cider",
-    "source_bleu", "source_cider", "uploads",   "uplink",     "uplink_each", "downlink",
-    "bits",        "passed",       "seconds",
+    "target_mc",
+    "target_da",
+    "new_mc",
+    "new_da",
+    "source_mc",
+    "source_da",
+    "target_bleu",
+    "target_cider",
+    "near_bleu",
+    "near_cider",
+    "new_bleu",
+    "new_cider",
+    "source_bleu",
+    "source_cider",
+    "uploads",
+    "uplink",
+    "uplink_each",
+    "downlink",
+    "bits",
+    "passed",
+    "seconds",
+    "uplink_plain",
+    "uplink_png",
+    "uplink_png_plain",
+    "downlink_difference",
+    "downlink_bsdiff",
+    "sent",
+    "sent_each",
+    "sent_each_plain",
+    "sent_bits",
+    "seconds_1gbit",
+    "seconds_10mbit",
+    "seconds_256kbit",
 };
 
 static const char *const METHOD_NAMES[] = {"source", "tent", "cotta", "distill", "head", "teacher"};
 static const char *const PICK_NAMES[] = {"ent2", "entropy", "random", "confidence"};
 static const char *const SCORE_NAMES[] = {"attention", "variance", "norm", "random"};
 static const char *const FEATURE_NAMES[] = {"mse", "pkd", "cwd"};
+static const char *const FORM_NAMES[] = {"tokens", "f16", "pixels", "jpeg"};
+static const char *const DELIVERY_NAMES[] = {"delta", "exact", "f16", "bf16", "bitdelta"};
 
 /* ---- settings ---- */
 
@@ -71,11 +102,31 @@ static void uplink_settings(json *o, const struct trial_options *t)
 {
     json_set_number(o, "budget", t->budget);
     json_set_string(o, "pick", PICK_NAMES[t->edge.pick]);
+    if (t->edge.form != FORM_TOKENS)
+        json_set_string(o, "form", FORM_NAMES[t->edge.form]);
+    if (t->edge.form == FORM_JPEG)
+        json_set_int(o, "quality", t->edge.quality);
+    if (t->edge.form == FORM_JPEG || t->edge.form == FORM_PIXELS)
+        return;
     json_set_string(o, "tokens", SCORE_NAMES[t->edge.uts.score]);
     json_set_int(o, "keep", t->edge.uts.keep);
     json_set_int(o, "passes", t->edge.uts.passes);
     json_set_number(o, "dropout", (double)t->edge.uts.dropout);
-    json_set_int(o, "token_bits", t->edge.bits);
+    if (t->edge.form == FORM_TOKENS)
+        json_set_int(o, "token_bits", t->edge.bits);
+}
+
+static void downlink_settings(json *o, const struct trial_options *t)
+{
+    const char codec[2] = {t->codec, 0};
+    if (t->delivery != DELIVERY_DELTA) {
+        json_set_string(o, "delivery", DELIVERY_NAMES[t->delivery]);
+        return;
+    }
+    json_set_string(o, "codec", t->codec ? codec : "auto");
+    json_set_int(o, "delta_budget", (int64_t)t->delta_budget);
+    if (t->codec == 'k')
+        json_set_number(o, "selected_share", (double)t->selected_share);
 }
 
 static void adapt_settings(json *o, const struct trial_options *t)
@@ -95,7 +146,6 @@ static void adapt_settings(json *o, const struct trial_options *t)
 /* What the method uses, and nothing else: settings that do not matter do not make another trial. */
 static void method_settings(json *o, const struct trial_options *t)
 {
-    const char codec[2] = {t->codec, 0};
     json_set_string(o, "method", METHOD_NAMES[t->method]);
     if (t->method == TRIAL_SOURCE || t->method == TRIAL_TEACHER)
         return;
@@ -112,10 +162,8 @@ static void method_settings(json *o, const struct trial_options *t)
     }
     uplink_settings(o, t);
     distill_settings(o, t);
-    if (t->method == TRIAL_DISTILL) {
-        json_set_string(o, "codec", t->codec ? codec : "auto");
-        json_set_int(o, "delta_budget", (int64_t)t->delta_budget);
-    }
+    if (t->method == TRIAL_DISTILL)
+        downlink_settings(o, t);
 }
 
 enum status study_settings(const struct study *study, const struct trial_options *options,
@@ -219,16 +267,30 @@ static enum status result_read(const char *path, struct result *out, struct err 
     return s;
 }
 
+static bool options_path(const struct study *study, const struct trial_options *options,
+                         char path[PATH_BYTES])
+{
+    json *settings = NULL;
+    bool fine = study_settings(study, options, &settings, NULL) == STATUS_OK &&
+                result_path(study, options, settings, path, NULL) == STATUS_OK;
+    json_free(settings);
+    return fine;
+}
+
 bool study_has(const struct study *study, const struct trial_options *options)
 {
     char path[PATH_BYTES];
     struct result ignored;
-    json *settings = NULL;
-    bool has = study_settings(study, options, &settings, NULL) == STATUS_OK &&
-               result_path(study, options, settings, path, NULL) == STATUS_OK &&
-               result_read(path, &ignored, NULL) != STATUS_NOT_FOUND;
-    json_free(settings);
-    return has;
+    return options_path(study, options, path) &&
+           result_read(path, &ignored, NULL) != STATUS_NOT_FOUND;
+}
+
+bool study_same(const struct study *study, const struct trial_options *a,
+                const struct trial_options *b)
+{
+    char path_a[PATH_BYTES], path_b[PATH_BYTES];
+    return options_path(study, a, path_a) && options_path(study, b, path_b) &&
+           strcmp(path_a, path_b) == 0;
 }
 
 /* ---- running ---- */
@@ -280,6 +342,31 @@ static void captions_take(double *value, const struct trial_round *r)
     }
 }
 
+static void bytes_take(double *value, const struct trial_round *r)
+{
+    const struct {
+        enum measure measure;
+        size_t bytes;
+    } sizes[] = {{UPLINK_PLAIN, r->uplink_plain},
+                 {UPLINK_PNG, r->png_bytes},
+                 {UPLINK_PNG_PLAIN, r->png_plain},
+                 {DOWNLINK_DIFFERENCE, r->delivered.difference_bytes},
+                 {DOWNLINK_BSDIFF, r->delivered.bsdiff_bytes}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        if (sizes[i].bytes)
+            value[sizes[i].measure] = (double)sizes[i].bytes;
+    if (r->instances) {
+        value[UPLOADS] = r->instances;
+        value[UPLINK] = (double)r->uplink_bytes;
+        value[UPLINK_EACH] = (double)r->uplink_bytes / r->instances;
+        value[PASSED] = r->report.passed;
+    }
+    if (r->delta_bytes) {
+        value[DOWNLINK] = (double)r->delta_bytes;
+        value[BITS] = r->bits;
+    }
+}
+
 static void round_take(void *ctx, const struct trial_round *r)
 {
     struct running *run = ctx;
@@ -294,16 +381,7 @@ static void round_take(void *ctx, const struct trial_round *r)
         scores_take(value, r);
         captions_take(value, r);
     }
-    if (r->instances) {
-        value[UPLOADS] = r->instances;
-        value[UPLINK] = (double)r->uplink_bytes;
-        value[UPLINK_EACH] = (double)r->uplink_bytes / r->instances;
-        value[PASSED] = r->report.passed;
-    }
-    if (r->delta_bytes) {
-        value[DOWNLINK] = (double)r->delta_bytes;
-        value[BITS] = r->bits;
-    }
+    bytes_take(value, r);
     value[SECONDS] = r->seconds;
     snprintf(note, sizeof note, "target %.1f", value[TARGET_MC]);
     progress_update(&study->progress, ++study->rounds_done, r->scored ? note : NULL);

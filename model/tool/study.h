@@ -30,6 +30,22 @@ enum measure {
     BITS,        /* per parameter of the set */
     PASSED,      /* the gate: 1 or 0 */
     SECONDS,     /* without scoring */
+
+    /* What the same round would have been in other forms (arrival.h, delivery.h). */
+    UPLINK_PLAIN, /* before zstd */
+    UPLINK_PNG,
+    UPLINK_PNG_PLAIN,
+    DOWNLINK_DIFFERENCE,
+    DOWNLINK_BSDIFF,
+
+    /* Of a row of table 5 (table_bytes.h), filled in for it; a trial's file does not have them. */
+    SENT,       /* bytes of the round, one way */
+    SENT_EACH,  /* up: bytes an instance */
+    SENT_PLAIN, /* the same before zstd */
+    SENT_BITS,  /* down: per parameter of the set */
+    TIME_FAST,  /* seconds of transfer, at the three rates */
+    TIME_MIDDLE,
+    TIME_SLOW,
     MEASURES
 };
 extern const char *const MEASURE_NAMES[MEASURES];
@@ -57,6 +73,9 @@ enum status study_settings(const struct study *study, const struct trial_options
                            struct json_t **out, struct err *err);
 /* Whether the result is there. */
 bool study_has(const struct study *study, const struct trial_options *options);
+/* Whether two settings are one trial. */
+bool study_same(const struct study *study, const struct trial_options *a,
+                const struct trial_options *b);
 /* Reads the result, or runs the trial and writes it. A file that is damaged is refused by name. */
 enum status study_trial(struct study *study, const struct trial_options *options,
                         const volatile int *cancel, struct result *out, struct err *err);

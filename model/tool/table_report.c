@@ -2,6 +2,7 @@
 #include "model/tool/table_report.h"
 #include "api/wire/json.h"
 #include "model/tool/plot.h"
+#include "model/tool/table_bytes.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,12 +19,21 @@ static struct trial_options seeded(const struct table_row *row, uint64_t seed)
     return options;
 }
 
+/* Rows that differ in nothing but what is shown of them are one trial. */
+static bool is_repeated(const struct study *study, const struct table *table, int row)
+{
+    for (int r = 0; r < row; r++)
+        if (study_same(study, &table->row[r].options, &table->row[row].options))
+            return true;
+    return false;
+}
+
 int64_t table_rounds_left(const struct study *study, const struct table *table, uint64_t first_seed,
                           int seeds)
 {
     int64_t left = 0;
     for (int r = 0; r < table->rows; r++)
-        for (int s = 0; s < seeds; s++) {
+        for (int s = 0; s < seeds && !is_repeated(study, table, r); s++) {
             struct trial_options options = seeded(&table->row[r], first_seed + (uint64_t)s);
             left += study_has(study, &options) ? 0 : study_rounds(&options);
         }
@@ -43,7 +53,9 @@ enum status table_run(struct study *study, const struct table *table, uint64_t f
         for (int r = 0; r < table->rows && status == STATUS_OK; r++) {
             struct trial_options options = seeded(&table->row[r], first_seed + (uint64_t)s);
             status = study_trial(study, &options, cancel, &out->result[r * seeds + s], err);
-            if (status != STATUS_OK)
+            if (status == STATUS_OK)
+                table_bytes_fill(&table->row[r], &out->result[r * seeds + s]);
+            else
                 err_prefix(err, "table %d, %s", table->number, table->row[r].label);
         }
     if (status != STATUS_OK)
@@ -122,7 +134,19 @@ static struct spread recovered(const struct table_results *r, int row, enum meas
 
 static int digits_of(enum measure m)
 {
-    return m == BITS ? 2 : m >= UPLOADS ? 0 : 1;
+    switch (m) {
+    case BITS:
+    case SENT_BITS:
+        return 2;
+    case TIME_FAST:
+        return 5;
+    case TIME_MIDDLE:
+        return 3;
+    case TIME_SLOW:
+        return 1;
+    default:
+        return m >= UPLOADS ? 0 : 1;
+    }
 }
 
 static int spread_print(char *out, size_t size, struct spread s, int digits)
@@ -181,8 +205,10 @@ static enum status markdown_put(const struct table_results *r, struct buf *out)
     TRY(buf_printf(out, "\n"));
     for (int row = 0; row < t->rows; row++)
         TRY(row_put(r, row, out));
-    return t->plot.title ? buf_printf(out, "\n![%s](table%d.svg)\n", t->plot.title, t->number)
-                         : STATUS_OK;
+    for (int i = 0; i < t->plots; i++)
+        TRY(buf_printf(out, "\n![%s](table%d%s.svg)\n", t->plot[i].title, t->number,
+                       t->plot[i].name));
+    return STATUS_OK;
 }
 
 enum status table_markdown(const struct table_results *results, struct buf *out, struct err *err)
@@ -278,7 +304,7 @@ static void point_add(struct plot_series *series, double x, struct spread y)
 }
 
 /* One series a row, over the rounds. */
-static void rounds_plot(const struct table_results *r, struct plot *p)
+static void rounds_plot(const struct table_results *r, const struct table_plot *of, struct plot *p)
 {
     const struct table *t = r->table;
     int rounds = 1;
@@ -288,12 +314,12 @@ static void rounds_plot(const struct table_results *r, struct plot *p)
         struct plot_series *series = &p->series[p->count++];
         series->label = t->row[row].label;
         for (int i = 0; i < rounds && i < PLOT_POINTS; i++)
-            point_add(series, i + 1, table_value(r, row, t->plot.y, i));
+            point_add(series, i + 1, table_value(r, row, of->y, i));
     }
 }
 
 /* Rows "SHARE of WHAT, HOW" become one series for each HOW, joined along x. */
-static void shares_plot(const struct table_results *r, struct plot *p)
+static void shares_plot(const struct table_results *r, const struct table_plot *of, struct plot *p)
 {
     const struct table *t = r->table;
     for (int row = 0; row < t->rows; row++) {
@@ -306,33 +332,61 @@ static void shares_plot(const struct table_results *r, struct plot *p)
             continue;
         if (s == p->count)
             p->series[p->count++].label = label;
-        point_add(&p->series[s], table_value(r, row, t->plot.x, AT_MEAN).mean,
-                  table_value(r, row, t->plot.y, AT_LAST));
+        point_add(&p->series[s], table_value(r, row, of->x, AT_MEAN).mean,
+                  table_value(r, row, of->y, AT_LAST));
     }
 }
 
-static enum status plot_put(const struct table_results *r, struct buf *out, struct err *err)
+/* One mark a row. */
+static void marks_plot(const struct table_results *r, const struct table_plot *of, struct plot *p)
 {
-    const struct table *t = r->table;
+    for (int row = of->first_row; row < of->first_row + of->rows && p->count < PLOT_SERIES; row++) {
+        struct plot_series *series = &p->series[p->count++];
+        series->label = r->table->row[row].label;
+        series->points_alone = true;
+        point_add(series, table_value(r, row, of->x, AT_MEAN).mean,
+                  table_value(r, row, of->y, AT_LAST));
+    }
+}
+
+static enum status plot_put(const struct table_results *r, const struct table_plot *of,
+                            struct buf *out, struct err *err)
+{
     static struct plot p;
-    p = (struct plot){.title = t->plot.title, .x_title = t->plot.x_title};
-    p.log_x = t->plot.x != MEASURES;
-    if (p.log_x)
-        shares_plot(r, &p);
+    p = (struct plot){.title = of->title, .x_title = of->x_title, .log_x = of->x != MEASURES};
+    if (of->rows)
+        marks_plot(r, of, &p);
+    else if (p.log_x)
+        shares_plot(r, of, &p);
     else
-        rounds_plot(r, &p);
+        rounds_plot(r, of, &p);
     return plot_svg(&p, out, err);
 }
 
 /* ---- writing ---- */
 
-static enum status file_put(const struct study *study, const struct table *table,
-                            const char *suffix, const struct buf *text, struct err *err)
+/* rest: what stands behind "tableN" in the file's name. */
+static enum status file_put(const struct study *study, const struct table *table, const char *rest,
+                            const struct buf *text, struct err *err)
 {
     char path[PATH_BYTES], name[32];
-    snprintf(name, sizeof name, "table%d.%s", table->number, suffix);
+    snprintf(name, sizeof name, "table%d%s", table->number, rest);
     TRY(io_join(path, sizeof path, study->dir, name, err));
     return io_write_file(io_posix(), path, text->data, text->len, err);
+}
+
+static enum status plots_write(const struct study *study, const struct table_results *results,
+                               struct buf *text, struct err *err)
+{
+    const struct table *t = results->table;
+    for (int i = 0; i < t->plots; i++) {
+        char rest[32];
+        buf_clear(text);
+        snprintf(rest, sizeof rest, "%s.svg", t->plot[i].name);
+        TRY(plot_put(results, &t->plot[i], text, err));
+        TRY(file_put(study, t, rest, text, err));
+    }
+    return STATUS_OK;
 }
 
 enum status table_write(const struct study *study, const struct table_results *results,
@@ -342,17 +396,14 @@ enum status table_write(const struct study *study, const struct table_results *r
     const struct table *t = results->table;
     enum status s = table_markdown(results, &text, err);
     if (s == STATUS_OK)
-        s = file_put(study, t, "md", &text, err);
+        s = file_put(study, t, ".md", &text, err);
     buf_clear(&text);
     if (s == STATUS_OK)
         s = json_put(study, results, &text, err);
     if (s == STATUS_OK)
-        s = file_put(study, t, "json", &text, err);
-    buf_clear(&text);
-    if (s == STATUS_OK && t->plot.title)
-        s = plot_put(results, &text, err);
-    if (s == STATUS_OK && t->plot.title)
-        s = file_put(study, t, "svg", &text, err);
+        s = file_put(study, t, ".json", &text, err);
+    if (s == STATUS_OK)
+        s = plots_write(study, results, &text, err);
     buf_free(&text);
     return s;
 }

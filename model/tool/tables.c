@@ -1,5 +1,6 @@
 /* The tables (tables.h), row by row. */
 #include "model/tool/tables.h"
+#include "model/tool/table_bytes.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,12 +25,8 @@ enum status table_plan_init(struct table_plan *plan, int rounds, int window, str
 
 /* ---- building ---- */
 
-static struct trial_options *row_add(struct table *t, const struct trial_options *options,
-                                     const char *format, ...) __attribute__((format(printf, 3, 4)));
-
-/* The row's options, to be changed; the table has room for every row that is written here. */
-static struct trial_options *row_add(struct table *t, const struct trial_options *options,
-                                     const char *format, ...)
+struct trial_options *table_row_add(struct table *t, const struct trial_options *options,
+                                    const char *format, ...)
 {
     va_list args;
     struct table_row *row = &t->row[t->rows < TABLE_ROWS ? t->rows++ : TABLE_ROWS - 1];
@@ -40,11 +37,19 @@ static struct trial_options *row_add(struct table *t, const struct trial_options
     return &row->options;
 }
 
-static void column_add(struct table *t, const char *title, enum measure first, enum measure second,
-                       int at)
+void table_column_add(struct table *t, const char *title, enum measure first, enum measure second,
+                      int at)
 {
     if (t->columns < TABLE_COLUMNS)
         t->column[t->columns++] = (struct table_column){title, first, second, at};
+}
+
+struct table_plot *table_plot_add(struct table *t, const char *title, const char *x_title,
+                                  enum measure y, enum measure x)
+{
+    struct table_plot *plot = &t->plot[t->plots < TABLE_PLOTS ? t->plots++ : TABLE_PLOTS - 1];
+    *plot = (struct table_plot){.title = title, .x_title = x_title, .name = "", .y = y, .x = x};
+    return plot;
 }
 
 /* Tables 1, 2 and 6: every method, beside the model as shipped and the teacher. */
@@ -53,18 +58,18 @@ static void methods_add(struct table *t, const struct table_plan *p, enum measur
 {
     struct trial_options source = trial_defaults(TRIAL_SOURCE),
                          teacher = trial_defaults(TRIAL_TEACHER);
-    row_add(t, &source, "source-only");
-    row_add(t, &p->tent, "TENT-continual");
-    row_add(t, &p->cotta, "CoTTA");
-    row_add(t, &p->pl, "pseudo labels");
-    row_add(t, &p->pl, "pseudo labels, crossed questions")->cross = p->cdcca.cross;
-    row_add(t, &p->pkd, "PKD");
-    row_add(t, &p->cwd, "CWD");
-    row_add(t, &p->head, "head refit");
+    table_row_add(t, &source, "source-only");
+    table_row_add(t, &p->tent, "TENT-continual");
+    table_row_add(t, &p->cotta, "CoTTA");
+    table_row_add(t, &p->pl, "pseudo labels");
+    table_row_add(t, &p->pl, "pseudo labels, crossed questions")->cross = p->cdcca.cross;
+    table_row_add(t, &p->pkd, "PKD");
+    table_row_add(t, &p->cwd, "CWD");
+    table_row_add(t, &p->head, "head refit");
     t->contest.method = t->rows;
-    row_add(t, &p->cdcca, "CD-CCA");
+    table_row_add(t, &p->cdcca, "CD-CCA");
     t->contest.teacher = t->rows;
-    row_add(t, &teacher, "teacher");
+    table_row_add(t, &teacher, "teacher");
     t->contest.first = first;
     t->contest.second = second;
 }
@@ -74,8 +79,8 @@ static void rounds_add(struct table *t, const struct table_plan *p, enum measure
 {
     static const char *const titles[] = {"round 1", "round 2", "round 3", "round 4", "round 5"};
     for (int i = 0; i < p->rounds && i < 5; i++)
-        column_add(t, titles[i], first, second, i);
-    column_add(t, "mean", first, second, AT_MEAN);
+        table_column_add(t, titles[i], first, second, i);
+    table_column_add(t, "mean", first, second, AT_MEAN);
 }
 
 static void vqa_make(struct table *t, const struct table_plan *p)
@@ -84,11 +89,8 @@ static void vqa_make(struct table *t, const struct table_plan *p)
     t->about = "What a device gains by each method, round after round, and what it forgets.";
     methods_add(t, p, TARGET_MC, TARGET_DA);
     rounds_add(t, p, TARGET_MC, TARGET_DA);
-    column_add(t, "source after the last round", SOURCE_MC, SOURCE_DA, AT_LAST);
-    t->plot.title = "Target, multiple choice (%)";
-    t->plot.x_title = "round";
-    t->plot.y = TARGET_MC;
-    t->plot.x = MEASURES;
+    table_column_add(t, "source after the last round", SOURCE_MC, SOURCE_DA, AT_LAST);
+    table_plot_add(t, "Target, multiple choice (%)", "round", TARGET_MC, MEASURES);
 }
 
 static void captions_make(struct table *t, const struct table_plan *p)
@@ -98,14 +100,11 @@ static void captions_make(struct table *t, const struct table_plan *p)
         "In-domain: scenes as in training. Near: the changed world. Out: captions of it that "
         "need a concept the student met in no stage.";
     methods_add(t, p, NEW_BLEU, NEW_CIDER);
-    column_add(t, "in-domain", SOURCE_BLEU, SOURCE_CIDER, AT_LAST);
-    column_add(t, "near-domain", NEAR_BLEU, NEAR_CIDER, AT_LAST);
-    column_add(t, "out-of-domain", NEW_BLEU, NEW_CIDER, AT_LAST);
-    column_add(t, "all of the target", TARGET_BLEU, TARGET_CIDER, AT_LAST);
-    t->plot.title = "Captions of the target, CIDEr times 100";
-    t->plot.x_title = "round";
-    t->plot.y = TARGET_CIDER;
-    t->plot.x = MEASURES;
+    table_column_add(t, "in-domain", SOURCE_BLEU, SOURCE_CIDER, AT_LAST);
+    table_column_add(t, "near-domain", NEAR_BLEU, NEAR_CIDER, AT_LAST);
+    table_column_add(t, "out-of-domain", NEW_BLEU, NEW_CIDER, AT_LAST);
+    table_column_add(t, "all of the target", TARGET_BLEU, TARGET_CIDER, AT_LAST);
+    table_plot_add(t, "Captions of the target, CIDEr times 100", "round", TARGET_CIDER, MEASURES);
 }
 
 static void ablation_make(struct table *t, const struct table_plan *p, int tokens)
@@ -116,24 +115,24 @@ static void ablation_make(struct table *t, const struct table_plan *p, int token
                "with one part changed.";
     o.edge.pick = PICK_RANDOM;
     o.edge.uts.keep = tokens;
-    row_add(t, &o, "PL: random uploads, all tokens");
+    table_row_add(t, &o, "PL: random uploads, all tokens");
     o.distill = p->cdcca.distill;
-    row_add(t, &o, "+ AKD (features, soft labels)");
+    table_row_add(t, &o, "+ AKD (features, soft labels)");
     o.edge.pick = p->cdcca.edge.pick;
-    row_add(t, &o, "+ UTS-1 (instances by entropy)");
+    table_row_add(t, &o, "+ UTS-1 (instances by entropy)");
     o.edge.uts = p->cdcca.edge.uts;
-    row_add(t, &o, "+ UTS-2 (%d of %d tokens)", o.edge.uts.keep, tokens);
-    row_add(t, &p->cdcca, "+ crossed questions = CD-CCA");
-    row_add(t, &p->cdcca, "CD-CCA without the query term")->distill.query = 0;
-    row_add(t, &p->cdcca, "CD-CCA without the representation term")->distill.repr = 0;
-    row_add(t, &p->cdcca, "CD-CCA with the wavelet term")->distill.wavelet = 1;
-    row_add(t, &p->cdcca, "CD-CCA without adapters")->trainable.adapter_width = 0;
-    row_add(t, &p->cdcca, "CD-CCA with hard labels")->distill.labels = LABELS_HARD;
-    column_add(t, "target, mean of rounds", TARGET_MC, TARGET_DA, AT_MEAN);
-    column_add(t, "target, last", TARGET_MC, TARGET_DA, AT_LAST);
-    column_add(t, "new concepts, last", NEW_MC, NEW_DA, AT_LAST);
-    column_add(t, "source, last", SOURCE_MC, SOURCE_DA, AT_LAST);
-    column_add(t, "uplink, bytes an instance", UPLINK_EACH, MEASURES, AT_MEAN);
+    table_row_add(t, &o, "+ UTS-2 (%d of %d tokens)", o.edge.uts.keep, tokens);
+    table_row_add(t, &p->cdcca, "+ crossed questions = CD-CCA");
+    table_row_add(t, &p->cdcca, "CD-CCA without the query term")->distill.query = 0;
+    table_row_add(t, &p->cdcca, "CD-CCA without the representation term")->distill.repr = 0;
+    table_row_add(t, &p->cdcca, "CD-CCA with the wavelet term")->distill.wavelet = 1;
+    table_row_add(t, &p->cdcca, "CD-CCA without adapters")->trainable.adapter_width = 0;
+    table_row_add(t, &p->cdcca, "CD-CCA with hard labels")->distill.labels = LABELS_HARD;
+    table_column_add(t, "target, mean of rounds", TARGET_MC, TARGET_DA, AT_MEAN);
+    table_column_add(t, "target, last", TARGET_MC, TARGET_DA, AT_LAST);
+    table_column_add(t, "new concepts, last", NEW_MC, NEW_DA, AT_LAST);
+    table_column_add(t, "source, last", SOURCE_MC, SOURCE_DA, AT_LAST);
+    table_column_add(t, "uplink, bytes an instance", UPLINK_EACH, MEASURES, AT_MEAN);
 }
 
 static void sampling_make(struct table *t, const struct table_plan *p, int tokens)
@@ -149,27 +148,25 @@ static void sampling_make(struct table *t, const struct table_plan *p, int token
     for (size_t b = 0; b < 4; b++)
         for (size_t i = 0; i < 4; i++) {
             struct trial_options *r =
-                row_add(t, &o, "%g%% of instances, %s", 100 * budgets[b], picks[i]);
+                table_row_add(t, &o, "%g%% of instances, %s", 100 * budgets[b], picks[i]);
             r->budget = budgets[b];
             r->edge.pick = (enum simulated_pick)i;
         }
-    row_add(t, &o, "100%% of instances")->budget = 1;
+    table_row_add(t, &o, "100%% of instances")->budget = 1;
     for (int share = 25; share <= 75; share += 25)
         for (size_t i = 0; i < 4; i++) {
-            struct trial_options *r = row_add(t, &o, "%d%% of tokens, %s", share, scores[i]);
+            struct trial_options *r = table_row_add(t, &o, "%d%% of tokens, %s", share, scores[i]);
             r->edge.uts.keep = (tokens * share + 50) / 100;
             r->edge.uts.score = (enum uts_score)i;
         }
-    row_add(t, &o, "100%% of tokens")->edge.uts.keep = tokens;
-    column_add(t, "target", TARGET_MC, TARGET_DA, AT_LAST);
-    column_add(t, "new concepts", NEW_MC, NEW_DA, AT_LAST);
-    column_add(t, "source", SOURCE_MC, SOURCE_DA, AT_LAST);
-    column_add(t, "uplink, bytes an instance", UPLINK_EACH, MEASURES, AT_MEAN);
-    column_add(t, "uplink, bytes a round", UPLINK, MEASURES, AT_MEAN);
-    t->plot.title = "Target after the last round, direct answers (%)";
-    t->plot.x_title = "uplink, bytes a round";
-    t->plot.y = TARGET_DA;
-    t->plot.x = UPLINK;
+    table_row_add(t, &o, "100%% of tokens")->edge.uts.keep = tokens;
+    table_column_add(t, "target", TARGET_MC, TARGET_DA, AT_LAST);
+    table_column_add(t, "new concepts", NEW_MC, NEW_DA, AT_LAST);
+    table_column_add(t, "source", SOURCE_MC, SOURCE_DA, AT_LAST);
+    table_column_add(t, "uplink, bytes an instance", UPLINK_EACH, MEASURES, AT_MEAN);
+    table_column_add(t, "uplink, bytes a round", UPLINK, MEASURES, AT_MEAN);
+    table_plot_add(t, "Target after the last round, direct answers (%)", "uplink, bytes a round",
+                   TARGET_DA, UPLINK);
 }
 
 static void concepts_make(struct table *t, const struct table_plan *p)
@@ -179,14 +176,11 @@ static void concepts_make(struct table *t, const struct table_plan *p)
                "met in no stage of its training: what a method teaches, not what it revives.";
     methods_add(t, p, NEW_MC, NEW_DA);
     rounds_add(t, p, NEW_MC, NEW_DA);
-    t->plot.title = "New concepts, direct answers (%)";
-    t->plot.x_title = "round";
-    t->plot.y = NEW_DA;
-    t->plot.x = MEASURES;
+    table_plot_add(t, "New concepts, direct answers (%)", "round", NEW_DA, MEASURES);
 }
 
-enum status table_make(int number, const struct table_plan *plan, int tokens, struct table *out,
-                       struct err *err)
+enum status table_make(int number, const struct table_plan *plan, int tokens, size_t parameters,
+                       struct table *out, struct err *err)
 {
     memset(out, 0, sizeof *out);
     out->number = number;
@@ -202,6 +196,9 @@ enum status table_make(int number, const struct table_plan *plan, int tokens, st
         return STATUS_OK;
     case 4:
         sampling_make(out, plan, tokens);
+        return STATUS_OK;
+    case 5:
+        table_bytes_make(out, plan, tokens, parameters);
         return STATUS_OK;
     case 6:
         concepts_make(out, plan);

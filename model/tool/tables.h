@@ -6,7 +6,13 @@
 
 #include "model/tool/study.h"
 
-enum { TABLE_ROWS = 48, TABLE_COLUMNS = 12, AT_LAST = -1, AT_MEAN = -2 /* over the rounds */ };
+enum {
+    TABLE_ROWS = 48,
+    TABLE_COLUMNS = 12,
+    TABLE_PLOTS = 2,
+    AT_LAST = -1,
+    AT_MEAN = -2 /* over the rounds */
+};
 
 struct table_column {
     const char *title;
@@ -17,6 +23,15 @@ struct table_column {
 struct table_row {
     char label[80];
     struct trial_options options; /* the seed is set for each trial */
+    enum measure sent, plain;     /* of table 5: which bytes are this row's (table_bytes.h) */
+};
+
+struct table_plot {
+    const char *title, *x_title;
+    const char *name;    /* behind "tableN" in the file's name: "" or "-up" */
+    enum measure y, x;   /* x MEASURES: the round */
+    int first_row, rows; /* rows 0: all of them, joined by what the labels share; else each of these
+                            is a mark of its own */
 };
 
 struct table {
@@ -26,10 +41,8 @@ struct table {
     int rows;
     struct table_column column[TABLE_COLUMNS];
     int columns;
-    struct {
-        const char *title, *x_title;
-        enum measure y, x; /* x MEASURES: the round */
-    } plot;                /* without a title: none */
+    struct table_plot plot[TABLE_PLOTS];
+    int plots;
     struct {
         int source, method, teacher; /* rows */
         enum measure first, second;
@@ -46,8 +59,18 @@ struct table_plan {
 /* The methods as they are named, with these rounds and this window. */
 enum status table_plan_init(struct table_plan *plan, int rounds, int window, struct err *err);
 
-/* number: 1..6 without 5. tokens: visual tokens of an image (of the student's encoder). */
-enum status table_make(int number, const struct table_plan *plan, int tokens, struct table *out,
-                       struct err *err);
+/* Building, for the files that write tables down: the row's options, to be changed; a column; a
+ * plot over all rows. There is room for what is written here. */
+struct trial_options *table_row_add(struct table *t, const struct trial_options *options,
+                                    const char *format, ...) __attribute__((format(printf, 3, 4)));
+void table_column_add(struct table *t, const char *title, enum measure first, enum measure second,
+                      int at);
+struct table_plot *table_plot_add(struct table *t, const char *title, const char *x_title,
+                                  enum measure y, enum measure x);
+
+/* number: 1..6. tokens: visual tokens of an image (of the student's encoder); parameters: of the
+ * trainable set. */
+enum status table_make(int number, const struct table_plan *plan, int tokens, size_t parameters,
+                       struct table *out, struct err *err);
 
 #endif

@@ -2,12 +2,12 @@
  * master copy; the update is coded, sent through the wire format, applied, and its hash checked. */
 #include "model/tool/trial.h"
 #include "api/base/clock.h"
-#include "model/learn/compress.h"
+#include "model/tool/arrival.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { HEAD_STEPS = 400 };
+enum { HEAD_STEPS = 400, JPEG_QUALITY = 85 };
 
 /* ---- the lab ---- */
 
@@ -49,19 +49,20 @@ void lab_close(struct lab *lab)
 
 struct trial_options trial_defaults(enum trial_method method)
 {
-    struct trial_options o = {.method = method,
-                              .rounds = 5,
-                              .window = 910,
-                              .budget = 0.1,
-                              .cross = DISTILL_CROSS,
-                              .edge = {.pick = PICK_ENT2, .uts = uts_defaults(), .bits = 4},
-                              .distill = distill_defaults(),
-                              .adapt =
-                                  adapt_defaults(method == TRIAL_COTTA ? ADAPT_COTTA : ADAPT_TENT),
-                              .trainable = trainable_defaults(),
-                              .codec = '2',
-                              .every_round = true,
-                              .seed = 1};
+    struct trial_options o = {
+        .method = method,
+        .rounds = 5,
+        .window = 910,
+        .budget = 0.1,
+        .cross = DISTILL_CROSS,
+        .edge = {.pick = PICK_ENT2, .quality = JPEG_QUALITY, .uts = uts_defaults(), .bits = 4},
+        .distill = distill_defaults(),
+        .adapt = adapt_defaults(method == TRIAL_COTTA ? ADAPT_COTTA : ADAPT_TENT),
+        .trainable = trainable_defaults(),
+        .codec = '2',
+        .selected_share = compress_defaults().selected_share,
+        .every_round = true,
+        .seed = 1};
     if (method == TRIAL_HEAD) {
         o.distill.head_only = true;
         o.distill.steps = HEAD_STEPS;
@@ -195,60 +196,49 @@ static enum status window_answer(const struct trial *t, int round, struct simula
                             (uint64_t)round * (uint64_t)o->window, o->window, err);
 }
 
-static enum status cloud_learn(struct trial *t, const struct payload *payload,
+static enum status cloud_learn(struct trial *t, const struct arrival *arrival,
                                const volatile int *cancel, struct trial_round *out, struct err *err)
 {
     struct distill_options distill = t->options->distill;
-    struct distill_instance *instances = NULL;
-    float *visual = NULL;
     distill.seed = t->options->seed;
-    TRY(simulated_instances(payload, &instances, &visual, err));
-    enum status s = distiller_round(t->distiller, instances, (int)payload->instances, &distill,
-                                    cancel, NULL, NULL, &out->report, err);
-    out->instances = (int)payload->instances;
-    free(instances);
-    free(visual);
-    return s;
+    out->instances = arrival->count;
+    out->uplink_bytes = arrival->bytes;
+    out->uplink_plain = arrival->plain;
+    out->png_bytes = arrival->png_bytes;
+    out->png_plain = arrival->png_plain;
+    return distiller_round(t->distiller, arrival->instances, arrival->count, &distill, cancel, NULL,
+                           NULL, &out->report, err);
 }
 
-/* Codes the master's update, sends it through the wire format and applies it to the edge. */
+/* Sends the master's update and applies it to the edge. */
 static enum status update_deliver(struct trial *t, struct trial_round *out, struct err *err)
 {
-    struct compress_options options = compress_defaults();
-    struct delta delta, received;
-    struct buf wire = {.max = (size_t)64 << 20};
-    options.codec = t->options->codec;
-    options.budget_bytes = t->options->delta_budget;
+    const struct trial_options *o = t->options;
+    const struct delivery_options options = {.way = o->delivery,
+                                             .codec = o->codec,
+                                             .budget_bytes = o->delta_budget,
+                                             .selected_share = o->selected_share};
     trainable_read(&t->edge_set, t->before);
     trainable_read(&t->master_set, t->after);
-    TRY(compress_encode(&t->edge_set, t->before, t->after, out->round, out->round + 1, &options,
-                        &delta, NULL, err));
-    enum status s = delta_encode(&delta, &wire, err);
-    if (s == STATUS_OK)
-        s = delta_decode(wire.data, wire.len, &received, err);
-    if (s == STATUS_OK) {
-        s = compress_apply(&t->edge_set, &received, err);
-        delta_free(&received);
-    }
-    out->delta_bytes = wire.len;
-    out->bits = (double)wire.len * 8 / (double)t->edge_set.values;
-    delta_free(&delta);
-    buf_free(&wire);
-    return s;
+    TRY(delivery_run(t->edge, &t->edge_set, t->before, t->after, out->round, &options,
+                     &out->delivered, err));
+    out->delta_bytes = out->delivered.bytes;
+    out->bits = (double)out->delta_bytes * 8 / (double)t->edge_set.values;
+    return STATUS_OK;
 }
 
 static enum status cloud_round(struct trial *t, const struct simulated *window,
                                const volatile int *cancel, struct trial_round *out, struct err *err)
 {
-    struct payload payload = {0};
+    struct arrival arrival;
     struct simulated_options edge = t->options->edge;
     edge.seed = t->options->seed * 1000003u + (uint64_t)out->round;
     int n = (int)(t->options->budget * (double)t->options->window);
-    TRY(simulated_upload(window, t->edge, n, &edge, &payload, &out->uplink_bytes, err));
-    enum status s = cloud_learn(t, &payload, cancel, out, err);
+    TRY(arrival_make(window, t->edge, t->lab->pool, n, &edge, &arrival, err));
+    enum status s = cloud_learn(t, &arrival, cancel, out, err);
     if (s == STATUS_OK && out->report.passed && t->options->method == TRIAL_DISTILL)
         s = update_deliver(t, out, err);
-    free(payload.instance);
+    arrival_free(&arrival);
     return s;
 }
 

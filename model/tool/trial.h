@@ -7,6 +7,7 @@
 
 #include "model/learn/adapt.h"
 #include "model/task/evaluate.h"
+#include "model/tool/delivery.h"
 #include "model/tool/simulated.h"
 
 struct lab_options {
@@ -46,10 +47,12 @@ struct trial_options {
     struct distill_options distill;
     struct adapt_options adapt;
     struct trainable_options trainable; /* what is attached to the student */
-    char codec;          /* of the delta, as compress.h has them; 0: picked by budget */
-    size_t delta_budget; /* bytes, for codec 0; 0: none */
-    bool every_round;    /* scored after each round, or after the last alone */
-    uint64_t seed;       /* of the stream and of what is drawn */
+    enum delivery_way delivery;
+    char codec;           /* of the delta, as compress.h has them; 0: picked by budget */
+    size_t delta_budget;  /* bytes, for codec 0; 0: none */
+    float selected_share; /* of the blocks, for codec 'k' */
+    bool every_round;     /* scored after each round, or after the last alone */
+    uint64_t seed;        /* of the stream and of what is drawn */
 };
 struct trial_options trial_defaults(enum trial_method method);
 /* The methods by the names that tables and flags use: source, tent, cotta, pl, pkd, cwd, head,
@@ -60,6 +63,9 @@ enum status trial_named(const char *name, struct trial_options *out, struct err 
 struct trial_round {
     int round, instances;
     size_t uplink_bytes, delta_bytes;
+    size_t uplink_plain;          /* before zstd */
+    size_t png_bytes, png_plain;  /* arrival.h */
+    struct delivered delivered;   /* delivery.h */
     double bits;                  /* per parameter of the set */
     struct distill_report report; /* zero without a cloud */
     float loss;                   /* adaptation without a teacher: mean */
