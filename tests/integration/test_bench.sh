@@ -9,16 +9,17 @@ fail() { echo "FAILED: $*" && exit 1; }
 # holds FILTER JSON: jq's filter is true
 holds() { jq -e "$1" <<<"$2" >/dev/null || fail "$1 does not hold of $2"; }
 
+declare -A bytes
 for weights in f32 bf16 q8 nf4; do
     out=$("$tool" bench decode --shape llama-5m --weights $weights --tokens 4 --repeat 2 --threads 2 --json)
     holds ".bench == \"decode\" and .weights == \"$weights\" and .threads == 2" "$out"
     holds '.tokens_per_second.best >= .tokens_per_second.median and .tokens_per_second.median > 0' "$out"
     holds '.bytes_per_token > 0 and .gflops > 0 and .limit_read_gb_per_s > 0' "$out"
-    eval "bytes_$weights=$(jq .bytes_per_token <<<"$out")"
+    bytes[$weights]=$(jq .bytes_per_token <<<"$out")
 done
 # a matrix's bytes: 4, 2, 1 and a scale a row, half and a scale a block
-jq -en "$bytes_f32 == 2 * $bytes_bf16 and $bytes_bf16 > $bytes_q8 and $bytes_q8 > 1.7 * $bytes_nf4" >/dev/null ||
-    fail "bytes a token: $bytes_f32 $bytes_bf16 $bytes_q8 $bytes_nf4"
+holds '.f32 == 2 * .bf16 and .bf16 > .q8 and .q8 > 1.7 * .nf4' \
+    "{\"f32\": ${bytes[f32]}, \"bf16\": ${bytes[bf16]}, \"q8\": ${bytes[q8]}, \"nf4\": ${bytes[nf4]}}"
 
 out=$("$tool" bench prefill --shape llama-5m --prompt 16 --repeat 1 --json)
 holds '.bench == "prefill" and .tokens == 16 and .tokens_per_second.best > 0' "$out"
