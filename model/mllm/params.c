@@ -371,7 +371,8 @@ bool params_quantizable(const struct mllm *model, const struct param *p)
 {
     bool layer =
         strstr(p->name, "model.layers.") || strncmp(p->name, "vision_model.encoder.", 21) == 0;
-    return p->ndim == 2 && (layer || p == model->projection.weight);
+    bool attached = p >= model->params + model->checkpoint_count;
+    return p->ndim == 2 && !attached && (layer || p == model->projection.weight);
 }
 
 size_t params_bytes(const struct mllm *model)
