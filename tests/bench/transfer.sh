@@ -42,8 +42,10 @@ link_make() {
         command -v "$name" >/dev/null || skip "$name is not installed"
     done
     [ "$(id -u)" -eq 0 ] || skip "network namespaces need root"
-    ip netns add "$cloud" 2>"$work/why" && ip netns add "$device" 2>>"$work/why" ||
-        skip "no network namespaces here: $(cat "$work/why")"
+    for name in "$cloud" "$device"; do
+        ip netns add "$name" 2>"$work/why" ||
+            skip "no network namespaces here: $(cat "$work/why")"
+    done
     ip link add cloud0 netns "$cloud" type veth peer name edge0 netns "$device" 2>"$work/why" ||
         skip "no veth pair here: $(cat "$work/why")"
     ip -n "$cloud" address add "$address/24" dev cloud0
