@@ -61,7 +61,8 @@ static void splice(char text[NAMES_MAX], size_t at, size_t len, const char *by)
     if (n - len + k >= NAMES_MAX)
         return;
     memmove(text + at + k, text + at + len, n - at - len + 1);
-    memcpy(text + at, by, k);
+    for (size_t i = 0; i < k; i++)
+        text[at + i] = by[i];
 }
 
 static void replace(char name[NAMES_MAX], const struct rename *table,

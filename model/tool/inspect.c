@@ -3,6 +3,7 @@
 
 #include "api/wire/json.h"
 #include "api/wire/options.h"
+#include "api/wire/safetensors_file.h"
 #include "model/mllm/mllm.h"
 #include "model/tensor/blas.h"
 #include <stdarg.h>
@@ -87,20 +88,22 @@ static void facts_collect(struct facts *f, const struct mllm *m, const char *typ
     fact_text(f, "blas_kernel", "%s", blas_kernel());
 }
 
-/* The first tensor's type; a sharded model's index names its shards, whose type we leave out. */
-static enum status weights_type(struct io *io, const char *dir, char *out, size_t size,
-                                struct err *err)
+/* How the matrices are kept: quantized, or as the first tensor; a sharded model's shards are left
+ * out. */
+static enum status weights_type(struct io *io, const char *dir, const struct mllm *m, char *out,
+                                size_t size, struct err *err)
 {
     char path[4096];
-    struct safetensors file = {0};
+    struct safetensors_reader file = {0};
     TRY(io_join(path, sizeof path, dir, "model.safetensors", err));
-    snprintf(out, size, "sharded");
-    if (!io_exists(path))
+    int bits = m->config.quantized_bits;
+    snprintf(out, size, "%s", bits == 4 ? "NF4" : bits == 8 ? "Q8" : "sharded");
+    if (bits || !io_exists(path))
         return STATUS_OK;
-    TRY(safetensors_open(io, path, (size_t)64 << 30, &file, err));
-    if (file.count > 0)
-        snprintf(out, size, "%s", dtype_name(file.entries[0].dtype));
-    safetensors_close(&file);
+    TRY(safetensors_reader_open(io, path, &file, err));
+    if (file.head.count > 0)
+        snprintf(out, size, "%s", dtype_name(file.head.entries[0].dtype));
+    safetensors_reader_close(&file);
     return STATUS_OK;
 }
 
@@ -146,7 +149,7 @@ enum status inspect_run(int argc, char **argv, struct err *err)
     TRY(options_parse(&options, argc, argv, &positional, err));
     TRY(blas_load(err));
     TRY(mllm_load(io_posix(), argv[1], &m, err));
-    enum status status = weights_type(io_posix(), argv[1], type, sizeof type, err);
+    enum status status = weights_type(io_posix(), argv[1], m, type, sizeof type, err);
     if (status == STATUS_OK) {
         facts_collect(&facts, m, type);
         if (as_json)
