@@ -1,9 +1,9 @@
 /* The one table that maps a status to its name, its HTTP status and a program's exit status.
  *
  * Exit statuses follow sysexits.h where it has a word for the case, and are as pinned as the codes:
- * 1 a comparison failed, 2 command line, 65 bad input, 66 not found, 69 peer away, 71 out of memory,
- * 73 disk full, 74 input/output, 75 busy or timed out (try again), 76 peer broke the protocol,
- * 77 not allowed, 130 cancelled, 70 anything else. */
+ * 1 a comparison failed, 2 command line, 65 bad input, 66 not found, 69 peer away, 71 out of
+ * memory, 73 disk full, 74 input/output, 75 busy or timed out (try again), 76 peer broke the
+ * protocol, 77 not allowed, 130 cancelled, 70 anything else. */
 #include "api/base/status.h"
 #include <stdarg.h>
 #include <stddef.h>

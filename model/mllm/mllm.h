@@ -96,8 +96,8 @@ enum status mllm_create(const struct mllm_config *config, uint64_t seed, struct 
 /* Same config, weights, attached parameters; own memory, but for packed parameters and tokenizers,
  * which are shared by reference count. */
 enum status mllm_clone(const struct mllm *model, struct mllm **out, struct err *err);
-/* More than 2 GiB in F32: its samples are few and each is much work, so threads share the products of
- * one (tape->pool) instead of having samples of their own. */
+/* More than 2 GiB in F32: its samples are few and each is much work, so threads share the products
+ * of one (tape->pool) instead of having samples of their own. */
 bool mllm_is_large(const struct mllm *model);
 void mllm_retain(struct mllm *model);
 void mllm_release(struct mllm *model);

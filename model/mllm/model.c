@@ -61,14 +61,14 @@ void mllm_release(struct mllm *model)
     tokenizer_destroy(model->qformer_tokenizer);
     tokenizer_destroy(model->tokenizer);
     arena_deinit(&model->memory);
-    store_release(model->store);
+    mllm_store_release(model->store);
     free(model);
 }
 
 /* The values of a model built from the same configuration; packed ones are shared. */
 static enum status params_copy(struct mllm *to, const struct mllm *from, struct err *err)
 {
-    to->store = store_retain(from->store);
+    to->store = mllm_store_retain(from->store);
     for (int i = 0; i < to->checkpoint_count; i++)
         to->params[i].packed = from->params[i].packed;
     TRY(params_allocate(to, err));

@@ -395,14 +395,14 @@ struct mllm_store *store_create(size_t size)
     return store;
 }
 
-struct mllm_store *store_retain(struct mllm_store *store)
+struct mllm_store *mllm_store_retain(struct mllm_store *store)
 {
     if (store)
         __atomic_add_fetch(&store->references, 1, __ATOMIC_RELAXED);
     return store;
 }
 
-void store_release(struct mllm_store *store)
+void mllm_store_release(struct mllm_store *store)
 {
     if (!store || __atomic_sub_fetch(&store->references, 1, __ATOMIC_ACQ_REL) > 0)
         return;

@@ -25,8 +25,8 @@ struct mllm_store {
 };
 /* Room for size bytes, large pages where there are any; NULL without memory. */
 struct mllm_store *store_create(size_t size);
-struct mllm_store *store_retain(struct mllm_store *store);
-void store_release(struct mllm_store *store); /* NULL is fine */
+struct mllm_store *mllm_store_retain(struct mllm_store *store);
+void mllm_store_release(struct mllm_store *store); /* NULL is fine */
 
 /* Random initial values: matrices normal with deviation 0.02, norm weights 1, biases 0. */
 void params_init(struct mllm *model, uint64_t seed);

@@ -16,8 +16,8 @@
 #include "model/tool/quantize.h"
 #include "model/tool/refit.h"
 #include "model/tool/score.h"
-#include "model/tool/tokenize.h"
 #include "model/tool/synth.h"
+#include "model/tool/tokenize.h"
 #include "model/tool/verify.h"
 #include <stdio.h>
 #include <string.h>
@@ -38,7 +38,8 @@ static const struct command {
     {"synth", synth_run, "random weights in the shape of a real model"},
     {"tokenize", tokenize_run, "text to ids and back"},
     {"generate", generate_run, "go on with a text, or answer about an image"},
-    {"generate-world", generate_world_run, "write scenes and questions of the built-in world to disk"},
+    {"generate-world", generate_world_run,
+     "write scenes and questions of the built-in world to disk"},
     {"experiment", experiment_run, "the paper's tables, with baselines and seeds"},
     {"loop", loop_run, "the whole loop in one process, for tuning"},
     {"bench", bench_run, "how fast this machine decodes, prefills and trains"},
