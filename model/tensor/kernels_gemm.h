@@ -131,22 +131,21 @@ static inline void turn_8x8(float *to, ptrdiff_t to_stride, const float *from, p
     }
 }
 
-/* to (K,N) = factor * from^T, from (N,K) */
+/* to (K,N) = factor * from^T, from (N,K); squares at the ends overlap the ones before. */
 static void turn(float *to, ptrdiff_t to_stride, const float *from, ptrdiff_t stride, int K, int N,
                  float factor)
 {
-    int n = 0;
-    for (; n + 8 <= N; n += 8) {
-        int k = 0;
-        for (; k + 8 <= K; k += 8)
-            turn_8x8(to + k * to_stride + n, to_stride, from + n * stride + k, stride, factor);
-        for (; k < K; k++)
-            for (int i = n; i < n + 8; i++)
-                to[k * to_stride + i] = factor * from[i * stride + k];
+    if (K < 8 || N < 8) {
+        for (int n = 0; n < N; n++)
+            for (int k = 0; k < K; k++)
+                to[k * to_stride + n] = factor * from[n * stride + k];
+        return;
     }
-    for (; n < N; n++)
-        for (int k = 0; k < K; k++)
-            to[k * to_stride + n] = factor * from[n * stride + k];
+    for (int n = 0; n < N; n += 8)
+        for (int k = 0; k < K; k += 8) {
+            int n8 = n + 8 <= N ? n : N - 8, k8 = k + 8 <= K ? k : K - 8;
+            turn_8x8(to + k8 * to_stride + n8, to_stride, from + n8 * stride + k8, stride, factor);
+        }
 }
 
 /* A panel of B fills the first cache; for so few rows that packing does not pay, none is made. */

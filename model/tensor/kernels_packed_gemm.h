@@ -16,7 +16,7 @@ enum { PACK_ROWS = 6 };
 #else
 enum { PACK_ROWS = 4 };
 #endif
-enum { PACK_COLS = TILE_COLS, PACK_K = 256, PACK_M = 32 * PACK_ROWS };
+enum { PACK_COLS = TILE_COLS, PACK_K = 256, PACK_M = 32 * PACK_ROWS, PACK_N = 1024 };
 
 /* c (PACK_ROWS,COLS) = a b + (keep ? c : 0); a (K,PACK_ROWS), b (K,PACK_COLS) as packed */
 #define PACKED_TILE(name, VECTORS)                                                                 \
@@ -120,22 +120,35 @@ static bool packed_gemm_pays(int M, int N, int K)
     return M >= 64 && N >= 192 && K >= 64;
 }
 
+/* All rows of A, K columns of them, by N columns of op(B), at most PACK_K and PACK_N: these are
+ * packed once for all blocks of A. */
+static void packed_columns(bool ta, bool tb, int M, int N, int K, float alpha, const float *A,
+                           ptrdiff_t lda, const float *B, ptrdiff_t ldb, bool keep, float *C,
+                           ptrdiff_t ldc)
+{
+    _Alignas(64) float block[PACK_M * PACK_K], panels[PACK_K * PACK_N];
+    for (int n = 0; n < N; n += PACK_COLS)
+        pack_b(panels + n * K, tb, N - n < PACK_COLS ? N - n : PACK_COLS, K, alpha,
+               tb ? B + n * ldb : B + n, ldb);
+    for (int m = 0; m < M; m += PACK_M) {
+        int rows = M - m < PACK_M ? M - m : PACK_M;
+        pack_a(block, ta, rows, K, ta ? A + m : A + m * lda, lda);
+        for (int n = 0; n < N; n += PACK_COLS)
+            packed_strip(rows, N - n < PACK_COLS ? N - n : PACK_COLS, K, block, panels + n * K,
+                         keep, C + m * ldc + n, ldc);
+    }
+}
+
 /* C (M,N) = alpha op(A) op(B) + (keep ? C : 0); K > 0 */
 static void packed_gemm(bool ta, bool tb, int M, int N, int K, float alpha, const float *A,
                         ptrdiff_t lda, const float *B, ptrdiff_t ldb, bool keep, float *C,
                         ptrdiff_t ldc)
 {
-    _Alignas(64) float block[PACK_M * PACK_K], panel[PACK_K * PACK_COLS];
-    for (int k = 0; k < K; k += PACK_K)
-        for (int m = 0; m < M; m += PACK_M) {
-            int depth = K - k < PACK_K ? K - k : PACK_K, rows = M - m < PACK_M ? M - m : PACK_M;
-            pack_a(block, ta, rows, depth, ta ? A + k * lda + m : A + m * lda + k, lda);
-            for (int n = 0; n < N; n += PACK_COLS) {
-                int cols = N - n < PACK_COLS ? N - n : PACK_COLS;
-                pack_b(panel, tb, cols, depth, alpha, tb ? B + n * ldb + k : B + k * ldb + n, ldb);
-                packed_strip(rows, cols, depth, block, panel, keep || k > 0, C + m * ldc + n, ldc);
-            }
-        }
+    for (int n = 0; n < N; n += PACK_N)
+        for (int k = 0; k < K; k += PACK_K)
+            packed_columns(ta, tb, M, N - n < PACK_N ? N - n : PACK_N,
+                           K - k < PACK_K ? K - k : PACK_K, alpha, ta ? A + k * lda : A + k, lda,
+                           tb ? B + n * ldb + k : B + k * ldb + n, ldb, keep || k > 0, C + n, ldc);
 }
 
 /* C (M,N) = alpha op(A) op(B) + (keep ? C : 0) */
