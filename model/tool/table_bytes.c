@@ -42,9 +42,9 @@ static void token_rows(struct table *t, const struct table_plan *p,
     row_sends(t, UPLINK, UPLINK_PLAIN);
     table_row_add(t, &all, "up: all %d tokens, 4 bit", tokens)->edge.bits = 4;
     row_sends(t, UPLINK, UPLINK_PLAIN);
-    table_row_add(t, from, "up: %d tokens by UTS, 8 bit", keep)->edge.bits = 8;
+    table_row_add(t, from, "up: %d tokens, 8 bit", keep)->edge.bits = 8;
     row_sends(t, UPLINK, UPLINK_PLAIN);
-    table_row_add(t, &p->cdcca, "up: %d tokens by UTS, %d bit = CD-CCA", keep, p->cdcca.edge.bits);
+    table_row_add(t, &p->cdcca, "up: %d tokens, %d bit = CD-CCA", keep, p->cdcca.edge.bits);
     row_sends(t, UPLINK, UPLINK_PLAIN);
 }
 
@@ -58,7 +58,7 @@ static void whole_rows(struct table *t, const struct trial_options *from)
         {"down: whole model, BF16", DELIVERY_BF16, DOWNLINK},
         {"down: trainable set, F32", DELIVERY_EXACT, DOWNLINK},
         {"down: trainable set, F16", DELIVERY_F16, DOWNLINK},
-        {"down: lossless, zstd of the difference", DELIVERY_EXACT, DOWNLINK_DIFFERENCE},
+        {"down: lossless, zstd", DELIVERY_EXACT, DOWNLINK_DIFFERENCE},
         {"down: lossless, bsdiff", DELIVERY_EXACT, DOWNLINK_BSDIFF},
         {"down: BitDelta", DELIVERY_BITDELTA, DOWNLINK},
     };
@@ -88,8 +88,7 @@ static void codec_rows(struct table *t, const struct table_plan *p,
         row_sends(t, DOWNLINK, MEASURES);
     }
     for (size_t i = 0; i < sizeof budgets / sizeof *budgets; i++) {
-        struct trial_options *o =
-            table_row_add(t, from, "down: DWC within %g bit a parameter", budgets[i]);
+        struct trial_options *o = table_row_add(t, from, "down: DWC within %g bit", budgets[i]);
         o->codec = 0;
         o->delta_budget = (size_t)(budgets[i] * (double)parameters / 8);
         row_sends(t, DOWNLINK, MEASURES);
@@ -124,11 +123,11 @@ void table_bytes_make(struct table *t, const struct table_plan *plan, int tokens
     t->title = "Bytes and time, up and down";
     t->about =
         "One direction is changed at a time, the other stays CD-CCA's. Up: the same choice of "
-        "instances in each form, with questions, answers and entropies, a round's as one upload "
-        "under zstd; the cloud learns from what it can decode. Down: with error feedback; every "
-        "parameter of the trainable set counts as updated. A dash in the row of bsdiff: the "
-        "program was not there. Times: bytes over the rate, 1,514 on the wire for each 1,448, "
-        "and 400 of HTTP; no latency, nothing that is computed at either end.";
+        "instances in each form, fewer tokens by UTS, with questions, answers and entropies, a "
+        "round's as one upload under zstd; the cloud learns from what it can decode. Down: with "
+        "error feedback; every parameter of the trainable set counts as updated. A dash in the row "
+        "of bsdiff: the program was not there. Times: bytes over the rate, 1,514 on the wire for "
+        "each 1,448, and 400 of HTTP; no latency, nothing that is computed at either end.";
     o.every_round = false;
     picture_rows(t, &o);
     token_rows(t, plan, &o, tokens);

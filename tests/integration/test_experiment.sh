@@ -59,9 +59,9 @@ jq -e '(.rows | map({key: .label, value: .measures.sent.last.mean}) | from_entri
     $b["up: raw pixels"] > $b["up: PNG"] and $b["up: PNG"] > $b["up: JPEG, quality 85"] and
     $b["up: JPEG, quality 85"] > $b["up: JPEG, quality 50"] and
     $b["up: all 65 tokens, F16"] > $b["up: all 65 tokens, 8 bit"] and
-    $b["up: 29 tokens by UTS, 8 bit"] > $b["up: 29 tokens by UTS, 4 bit = CD-CCA"] and
+    $b["up: 29 tokens, 8 bit"] > $b["up: 29 tokens, 4 bit = CD-CCA"] and
     $b["down: whole model, BF16"] > $b["down: trainable set, F32"] and
-    $b["down: trainable set, F32"] > $b["down: lossless, zstd of the difference"] and
+    $b["down: trainable set, F32"] > $b["down: lossless, zstd"] and
     $b["down: trainable set, F16"] > $b["down: int8"] and $b["down: int8"] > $b["down: NF4"] and
     $b["down: NF4"] > $b["down: 2 bit = CD-CCA"] and
     $b["down: 2 bit = CD-CCA"] > $b["down: BitDelta"]' \
