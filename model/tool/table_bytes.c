@@ -46,6 +46,9 @@ static void token_rows(struct table *t, const struct table_plan *p,
     row_sends(t, UPLINK, UPLINK_PLAIN);
     table_row_add(t, &p->cdcca, "up: %d tokens, %d bit = CD-CCA", keep, p->cdcca.edge.bits);
     row_sends(t, UPLINK, UPLINK_PLAIN);
+    table_row_add(t, from, "up: %d tokens, %d bit", tokens / 5, from->edge.bits)->edge.uts.keep =
+        tokens / 5; /* about the bytes of a JPEG of quality 75 */
+    row_sends(t, UPLINK, UPLINK_PLAIN);
 }
 
 static void whole_rows(struct table *t, const struct trial_options *from)
