@@ -41,6 +41,11 @@ _Bool arena_init(struct arena *arena, size_t cap)
     return true;
 }
 
+void arena_use_large_pages(struct arena *arena)
+{
+    (void)madvise(arena->base, arena->cap, MADV_HUGEPAGE);
+}
+
 void arena_deinit(struct arena *arena)
 {
     if (arena->base) {

@@ -13,6 +13,9 @@ struct arena {
 
 /* Reserves cap bytes. False when the address space cannot be had. */
 _Bool arena_init(struct arena *arena, size_t cap);
+/* Asks the kernel for large pages, for an arena that is filled by megabytes time and again: fewer
+ * faults and translations. A wish: nothing changes where it is not granted. */
+void arena_use_large_pages(struct arena *arena);
 void arena_deinit(struct arena *arena);
 
 /* 64-byte aligned, uninitialised; NULL when the cap would be passed. arena_zalloc: zeroed. */

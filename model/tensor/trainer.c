@@ -23,9 +23,11 @@ enum status trainer_init(struct trainer *t, struct pool *pool, struct param **pa
     t->grads = calloc((size_t)t->shards * t->values, sizeof(float));
     if (!t->grads)
         return err_set(err, STATUS_NO_MEMORY, "no memory for %zu gradients", t->values);
-    for (int s = 0; s < t->shards; s++)
+    for (int s = 0; s < t->shards; s++) {
         if (!arena_init(&t->arena[s], arena_bytes))
             return err_set(err, STATUS_NO_MEMORY, "no address space for a training step");
+        arena_use_large_pages(&t->arena[s]);
+    }
     return adamw_init(&t->opt, t->values, opt.beta1, opt.beta2, opt.eps, opt.weight_decay, err);
 }
 
