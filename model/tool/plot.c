@@ -79,6 +79,12 @@ static void axis_round(struct axis *a)
         a->high = a->low + a->step;
 }
 
+/* The low end has a tick, and so many behind it. */
+static int axis_ticks(const struct axis *a)
+{
+    return (int)lround((a->high - a->low) / a->step);
+}
+
 static void axis_take(struct axis *a, double value, bool *any)
 {
     a->low = *any ? fmin(a->low, value) : value;
@@ -139,14 +145,15 @@ static void axes_draw(struct drawing *d)
 {
     char text[32];
     int right = WIDTH - RIGHT, bottom = HEIGHT - BOTTOM;
-    for (double v = d->y.low; v <= d->y.high + d->y.step / 2; v += d->y.step) {
-        double y = at_y(d, v);
+    for (int i = 0; i <= axis_ticks(&d->y); i++) {
+        double v = d->y.low + i * d->y.step, y = at_y(d, v);
         tick_text(fabs(v) < d->y.step / 2 ? 0 : v, text, sizeof text);
         put(d, "<line x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\" stroke=\"#ddd\"/>\n", LEFT, y,
             right, y);
         put(d, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%s</text>\n", LEFT - 8, y + 4, text);
     }
-    for (double v = d->x.low; v <= d->x.high + d->x.step / 2; v += d->x.step) {
+    for (int i = 0; i <= axis_ticks(&d->x); i++) {
+        double v = d->x.low + i * d->x.step;
         double value = d->x.log ? pow(10, v) : v, x = at_x(d, value);
         tick_text(fabs(value) < 1e-12 ? 0 : value, text, sizeof text);
         put(d, "<line x1=\"%.1f\" y1=\"%d\" x2=\"%.1f\" y2=\"%d\" stroke=\"#666\"/>\n", x, bottom,
