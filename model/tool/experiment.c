@@ -25,7 +25,7 @@ enum {
 struct flags {
     const char *table, *out, *teacher, *student, *source, *target, *stream;
     int64_t seeds, rounds, window, count, steps, threads, validation;
-    bool json;
+    bool quick, json;
 };
 
 struct experiment {
@@ -33,6 +33,15 @@ struct experiment {
     bool wanted[7]; /* by number */
     struct buf index;
 };
+
+static void quick_set(struct flags *f)
+{
+    f->seeds = 2;
+    f->rounds = f->validation = 1;
+    f->window = 20;
+    f->count = 12;
+    f->steps = 2;
+}
 
 static enum status flags_parse(struct flags *f, int argc, char **argv, struct err *err)
 {
@@ -65,6 +74,8 @@ static enum status flags_parse(struct flags *f, int argc, char **argv, struct er
          "optimiser steps of a round in the cloud; 0: as each method has them"},
         {"validation", OPTION_INT, &f->validation, 0, STUDY_ROUNDS, "N",
          "rounds by which baselines are tuned; 0: as they are"},
+        {"quick", OPTION_FLAG, &f->quick, 0, 0, NULL,
+         "everything on a tiny scale, in minutes: that it runs, not what it reaches"},
         {"threads", OPTION_INT, &f->threads, 0, 64, "N", "0: one per core"},
         {"json", OPTION_FLAG, &f->json, 0, 0, NULL, "print the paths of what was written as JSON"},
         {0}};
@@ -72,7 +83,10 @@ static enum status flags_parse(struct flags *f, int argc, char **argv, struct er
                                     .summary = "the paper's tables, with baselines and seeds",
                                     .table = table};
     int positional;
-    return options_parse(&options, argc, argv, &positional, err);
+    TRY(options_parse(&options, argc, argv, &positional, err));
+    if (f->quick)
+        quick_set(f);
+    return STATUS_OK;
 }
 
 /* "3", "1,6" or "all" */
