@@ -234,6 +234,7 @@ static enum status cloud_round(struct trial *t, const struct simulated *window,
     struct simulated_options edge = t->options->edge;
     edge.seed = t->options->seed * 1000003u + (uint64_t)out->round;
     int n = (int)(t->options->budget * (double)t->options->window);
+    n = n > 0 ? n : 1;
     TRY(arrival_make(window, t->edge, t->lab->pool, n, &edge, &arrival, err));
     enum status s = cloud_learn(t, &arrival, cancel, out, err);
     if (s == STATUS_OK && out->report.passed && t->options->method == TRIAL_DISTILL)
