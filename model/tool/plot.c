@@ -71,7 +71,7 @@ static void axis_round(struct axis *a)
             a->high = a->low + a->step;
         return;
     }
-    double span = a->high > a->low ? a->high - a->low : 1;
+    double span = a->high - a->low > 1e-6 ? a->high - a->low : 1;
     a->step = round_step(span / TICKS);
     a->low = floor(a->low / a->step) * a->step;
     a->high = ceil(a->high / a->step) * a->step;
