@@ -71,7 +71,7 @@ enum status infer_load(const char *dir, struct mllm **out, struct err *err)
         *out = m;
         return STATUS_OK;
     }
-    const char *lacks = m->config.multimodal ? "a tokenizer (tokenizer.json)" : "a vision encoder";
+    const char *lacks = m->config.multimodal ? "a tokenizer" : "a vision encoder";
     mllm_release(m);
     return err_set(err, STATUS_UNSUPPORTED,
                    "%s: the model has not %s; the agent needs an InstructBLIP or BLIP-2 directory",

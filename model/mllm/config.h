@@ -28,7 +28,7 @@ struct mllm_config {
     } text;
     int queries;        /* num_query_tokens */
     int quantized_bits; /* "quantization_config" of bitsandbytes: 8 (LLM.int8), 4 (NF4); 0: none */
-    char prompt[128];   /* "cdcca_prompt" in config.json: "{question}" is replaced; default
+    char prompt[512];   /* "cdcca_prompt" in config.json: "{question}" is replaced; default
                            "{question}" */
 };
 
