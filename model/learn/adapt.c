@@ -167,6 +167,15 @@ static enum status batch_fill(struct adapt *a, const struct distill_instance *sa
     return exemplar_teach(adapt_model(a), a->pool, &a->match, a->batch.item, a->batch.count, err);
 }
 
+/* Tokens of the batch's answers. */
+static int rows_count(const struct adapt *a)
+{
+    int rows = 0;
+    for (int i = 0; i < a->batch.count; i++)
+        rows += a->batch.item[i].label_count;
+    return rows;
+}
+
 /* ---- TENT ---- */
 
 /* The loss of a shard without items. */
@@ -183,13 +192,13 @@ static struct tensor tent_loss(void *ctx, struct tape *tape, int shard, int shar
     struct adapt *a = ctx;
     struct exemplar_batch batch;
     int from = a->batch.count * shard / shards, n = a->batch.count * (shard + 1) / shards - from;
-    float share = (float)n / (float)a->batch.count;
     if (n == 0)
         return nothing(tape);
     exemplar_batch_build(tape, a->model, a->items + from, n, 0, &batch);
     struct tensor logits =
         mllm_row_logits(tape, a->model, &batch.model, NULL, batch.rows, batch.row_count);
     struct tensor entropy = op_entropy(tape, logits);
+    float share = (float)batch.row_count / (float)rows_count(a);
     return op_weighted_sum(tape, &entropy, &share, 1);
 }
 
@@ -215,14 +224,6 @@ static enum status view_add(struct adapt *a, struct arena *arena, float drop, fl
             p[(size_t)r * (size_t)V + (size_t)v] += row[v];
     }
     return STATUS_OK;
-}
-
-static int rows_count(const struct adapt *a)
-{
-    int rows = 0;
-    for (int i = 0; i < a->batch.count; i++)
-        rows += a->batch.item[i].label_count;
-    return rows;
 }
 
 /* Mean probability of the likeliest token. */

@@ -66,7 +66,7 @@ enum status distiller_create(struct mllm *teacher, struct mllm *student, struct 
 void distiller_destroy(struct distiller *d);
 /* Cross-questioning: the teacher also answers `questions` questions of other, earlier uploads about
  * each upload's tokens (it costs no uplink), and where it is sure of its answer the student learns
- * that too. Default 4; 0: none. The same for all rounds of a distiller. */
+ * that too. Default DISTILL_CROSS; 0: none. The same for all rounds of a distiller. */
 void distiller_cross(struct distiller *d, int questions);
 
 /* One round: adds the instances to the buffer, trains, gates. On success the student's parameters

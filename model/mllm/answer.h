@@ -27,7 +27,8 @@ struct answer {
 };
 
 /* Answers n asks. max_new <= ANSWER_IDS. Threads: items are cut over the pool (may be NULL); the
- * result does not depend on it. */
+ * result does not depend on their number (of a large model with and without a pool: but for
+ * rounding). */
 enum status answer_batch(const struct mllm *m, struct pool *pool, const struct ask *asks, int n,
                          int max_new, struct answer *out, struct err *err);
 

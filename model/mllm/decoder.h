@@ -24,7 +24,9 @@ struct option_row {
 };
 
 /* Runs the prompts with room for max_new more tokens. They may differ in length: right-padded, with
- * batch->text_mask; what a row gets does not depend on the others' lengths. */
+ * batch->text_mask; what a row gets does not depend on the others' lengths, but for
+ * the rounding of packed products, which goes by the number of rows (weight.h; tape->exact: none).
+ */
 enum status decoder_start(struct decoder *d, struct tape *tape, const struct mllm *m,
                           const struct mllm_batch *batch, int eos, int max_new, struct err *err);
 /* Any number of rows; before or instead of a generation, which uses the cache up. */

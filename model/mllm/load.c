@@ -83,9 +83,16 @@ static enum status check_all(struct load_map *map, const char *dir, const struct
                              struct err *err)
 {
     TRY(check_complete(map, dir, m, err));
-    for (int i = 0; i < m->param_count; i++)
-        if (stored_check(&map->stored[i], &m->params[i], err) != STATUS_OK)
+    for (int i = 0; i < m->param_count; i++) {
+        enum status status = stored_check(&map->stored[i], &m->params[i], err);
+        if (status == STATUS_OK && map->stored[i].kind != STORED_FLOAT &&
+            !params_packable(m, &m->params[i]))
+            status = err_set(err, STATUS_UNSUPPORTED,
+                             "tensor %s is quantized; F32, F16 and BF16 are supported",
+                             m->params[i].name);
+        if (status != STATUS_OK)
             return err_prefix(err, "%s", file_of(map, i));
+    }
     return STATUS_OK;
 }
 

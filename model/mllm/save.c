@@ -114,6 +114,10 @@ enum status mllm_save(struct io *io, const struct mllm *model, const char *dir, 
         return err_set(err, STATUS_UNSUPPORTED, "weights are saved as F32, F16 or BF16, not %s",
                        dtype_name(dtype));
     TRY(io_make_dirs(io, dir, err));
+    TRY(io_join(path, sizeof path, dir, "model.safetensors.index.json", err));
+    if (io_exists(path))
+        return err_set(err, STATUS_CONFLICT,
+                       "%s is there and would hide the new weights; name a new directory", path);
     TRY(mllm_config_save(io, dir, &config, err));
     if (model->config.multimodal)
         TRY(preprocess_save(io, dir, model->config.vision.image, &model->preprocess, err));

@@ -295,6 +295,9 @@ static enum status floats_read(const struct checkpoint_tensor *t, size_t from, s
         status = checkpoint_read(t, (from + at) * unit, count * unit, piece, err);
         if (status == STATUS_OK)
             status = dtype_to_f32(t->entry->dtype, piece, count, out + at);
+        if (status == STATUS_UNSUPPORTED)
+            err_set(err, status, "tensor %s is %s; F32, F16 and BF16 are supported", t->entry->name,
+                    dtype_name(t->entry->dtype));
         if (status == STATUS_OK)
             status = check_finite(t->entry->name, out + at, count, from + at, err);
     }

@@ -2,6 +2,7 @@
 #include "model/tool/delivery.h"
 #include "api/wire/limits.h"
 #include "api/wire/safetensors.h"
+#include "model/tensor/weight.h"
 #include "model/tool/bsdiff.h"
 #include <math.h>
 #include <stdlib.h>
@@ -121,12 +122,15 @@ static enum status frozen_append(struct codes *c, const struct mllm *model, stru
         bool own = false;
         for (int t = 0; t < c->edge->count; t++)
             own = own || c->edge->params[t] == p;
-        if (own || !p->data)
+        if (own || (!p->data && !p->packed))
             continue;
         float *copy = calloc(n + 1, sizeof *copy);
         if (!copy)
             return err_set(err, STATUS_NO_MEMORY, "no memory for %s", p->name);
-        memcpy(copy, p->data, n * sizeof *copy);
+        if (p->data)
+            memcpy(copy, p->data, n * sizeof *copy);
+        else
+            weight_unpack(p->packed, 0, n, copy);
         enum status s = half_append(c, DTYPE_BF16, copy, n, err);
         free(copy);
         TRY(s);

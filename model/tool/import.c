@@ -33,7 +33,7 @@ static enum status files_copy(const char *from, const char *to, struct err *err)
     static const char *const names[] = {
         "config.json",           "generation_config.json",  "preprocessor_config.json",
         "tokenizer.json",        "tokenizer.model",         "vocab.txt",
-        "tokenizer_config.json", "special_tokens_map.json",
+        "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         TRY(file_copy(from, to, names[i], err));
@@ -111,7 +111,8 @@ enum status import_run(int argc, char **argv, struct err *err)
     TRY(options_parse(&options, argc, argv, &positional, err));
     if (!c.peft || !c.model || !c.out)
         return err_set(err, STATUS_USAGE, "--peft DIR, --model DIR and --out DIR are needed");
-    TRY(mllm_load(io_posix(), c.model, &model, err));
+    TRY(c.merge ? mllm_load_within(io_posix(), c.model, SIZE_MAX, &model, err)
+                : mllm_load(io_posix(), c.model, &model, err));
     enum status status = c.merge ? import_merged(&c, model, err) : import_set(&c, model, err);
     mllm_release(model);
     return status;

@@ -49,18 +49,34 @@ static bool is_folder(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+/* A folder itself, not a link to one: what may be emptied. */
+static bool is_own_folder(const char *path)
+{
+    struct stat st;
+    return lstat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 static enum status entry_remove(const struct model_dir *d, const char *path, const char *name,
                                 struct err *err)
 {
-    if (!is_folder(path))
+    if (!is_own_folder(path))
         return file_remove(d, path, name, err);
     TRY(for_each(d, path, file_remove, err));
     return rmdir(path) == 0 ? STATUS_OK : io_error(err, "remove", path, errno);
 }
 
+/* DIR.partial carries this file as long as it is ours to empty. */
+static enum status mark_path(const struct model_dir *d, char *path, struct err *err)
+{
+    return io_join(path, MODEL_DIR_PATH, d->partial, ".cdcca-partial", err);
+}
+
 void model_dir_abandon(const struct model_dir *d)
 {
-    if (is_folder(d->partial) && for_each(d, d->partial, entry_remove, NULL) == STATUS_OK)
+    char mark[MODEL_DIR_PATH];
+    if (mark_path(d, mark, NULL) != STATUS_OK || !io_exists(mark))
+        return;
+    if (is_own_folder(d->partial) && for_each(d, d->partial, entry_remove, NULL) == STATUS_OK)
         (void)rmdir(d->partial);
 }
 
@@ -72,6 +88,20 @@ static enum status entry_refuse(const struct model_dir *d, const char *path, con
     (void)name;
     return err_set(err, STATUS_CONFLICT, "%s is not empty: it holds %s; name a new directory",
                    d->final, path);
+}
+
+static enum status partial_make(const struct model_dir *d, struct err *err)
+{
+    char mark[MODEL_DIR_PATH];
+    TRY(mark_path(d, mark, err));
+    model_dir_abandon(d);
+    if (io_exists(d->partial))
+        return err_set(err, STATUS_CONFLICT,
+                       "%s is there and not of an earlier attempt; remove it or name another "
+                       "directory",
+                       d->partial);
+    TRY(io_make_dirs(d->io, d->partial, err));
+    return io_write_file(d->io, mark, "", 0, err);
 }
 
 enum status model_dir_begin(struct io *io, const char *dir, struct model_dir *out, struct err *err)
@@ -88,12 +118,18 @@ enum status model_dir_begin(struct io *io, const char *dir, struct model_dir *ou
         return err_set(err, STATUS_CONFLICT, "%s is a file", out->final);
     if (is_folder(out->final))
         TRY(for_each(out, out->final, entry_refuse, err));
-    model_dir_abandon(out);
-    return io_make_dirs(io, out->partial, err);
+    /* renaming onto a mount or a link fails: now, not after the work */
+    if (io_exists(out->final) && rmdir(out->final) != 0)
+        return io_error(err, "replace", out->final, errno);
+    return partial_make(out, err);
 }
 
 enum status model_dir_publish(const struct model_dir *d, struct err *err)
 {
+    char mark[MODEL_DIR_PATH];
+    TRY(mark_path(d, mark, err));
+    if (d->io->unlink(d->io, mark) != 0)
+        return io_error(err, "remove", mark, errno);
     if (d->io->rename(d->io, d->partial, d->final) != 0)
         return io_error(err, "rename", d->partial, errno);
     return STATUS_OK;
@@ -109,8 +145,9 @@ static bool ends_with(const char *text, const char *end)
 
 static bool is_side(const char *name)
 {
-    static const char *const not [] = {".safetensors", ".index.json", ".bin",     ".pt",
-                                       ".pth",         ".gguf",       ".msgpack", ".h5"};
+    static const char *const not [] = {".safetensors", ".index.json", ".bin",  ".pt",   ".pth",
+                                       ".gguf",        ".msgpack",    ".h5",   ".onnx", ".ot",
+                                       ".onnx_data",   ".tflite",     ".ckpt", ".zip"};
     if (name[0] == '.' || strcmp(name, "config.json") == 0)
         return false;
     for (size_t i = 0; i < sizeof not / sizeof *not ; i++)

@@ -97,12 +97,12 @@ static enum status write_all(struct quantize *q, struct err *err)
         total += (int64_t)param_count(&q->m->params[i]);
     progress_start(&progress, "quantize", "values", total, 0, q->json);
     q->out.progress = &progress;
-    enum status status = weights_out_write(&q->out, err);
-    progress_finish(&progress, NULL);
-    if (status == STATUS_OK)
-        status = config_write(q, err);
+    enum status status = config_write(q, err);
     if (status == STATUS_OK)
         status = model_dir_copy_side(&q->dir, q->from, err);
+    if (status == STATUS_OK)
+        status = weights_out_write(&q->out, err);
+    progress_finish(&progress, NULL);
     return status == STATUS_OK ? model_dir_publish(&q->dir, err) : status;
 }
 

@@ -2,6 +2,7 @@
 #include "model/tool/study.h"
 #include "api/base/clock.h"
 #include "api/wire/json.h"
+#include "model/tensor/weight.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -53,6 +54,20 @@ static const char *const DELIVERY_NAMES[] = {"delta", "exact", "f16", "bf16", "b
 
 /* ---- settings ---- */
 
+static void param_name(struct hash_state *state, const struct param *p)
+{
+    const struct weight *w = p->packed;
+    if (p->data)
+        hash_update(state, p->data, param_count(p) * sizeof(float));
+    if (!w)
+        return;
+    hash_update(state, weight_type_name(w->type), strlen(weight_type_name(w->type)));
+    hash_update(state, w->codes, weight_code_bytes(w->type, w->rows, w->cols));
+    if (w->scale)
+        hash_update(state, w->scale,
+                    weight_scale_count(w->type, w->rows, w->cols) * sizeof *w->scale);
+}
+
 static void model_name(const struct mllm *m, char out[13])
 {
     struct hash_state state;
@@ -60,8 +75,7 @@ static void model_name(const struct mllm *m, char out[13])
     char hex[HASH_HEX];
     hash_start(&state);
     for (int i = 0; i < m->checkpoint_count; i++)
-        if (m->params[i].data)
-            hash_update(&state, m->params[i].data, param_count(&m->params[i]) * sizeof(float));
+        param_name(&state, &m->params[i]);
     hash_finish(&state, &hash);
     hash_hex(&hash, hex);
     memcpy(out, hex, 12);
@@ -253,18 +267,20 @@ static enum status result_parse(const json *o, struct result *out, struct err *e
 static enum status result_read(const char *path, struct result *out, struct err *err)
 {
     struct buf text = {.max = RESULT_BYTES};
+    struct err why = {0};
     json *o = NULL;
     enum status s = io_read_file(io_posix(), path, &text, err);
     if (s != STATUS_OK)
         return s;
-    s = json_parse(text.data, text.len, &o, err);
+    s = json_parse(text.data, text.len, &o, &why);
     if (s == STATUS_OK)
-        s = result_parse(o, out, err);
-    if (s != STATUS_OK)
-        err_prefix(err, "%s: remove it, and the trial runs again", path);
+        s = result_parse(o, out, &why);
     json_free(o);
     buf_free(&text);
-    return s;
+    if (s == STATUS_OK)
+        return s;
+    return err_set(err, STATUS_CORRUPT, "%s: %s; remove it, and the trial runs again", path,
+                   why.text);
 }
 
 static bool options_path(const struct study *study, const struct trial_options *options,

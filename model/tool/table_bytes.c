@@ -151,16 +151,19 @@ double transfer_seconds(double bytes, double bits_per_second)
 
 static void round_fill(const struct table_row *row, double value[MEASURES])
 {
+    bool down = row->plain == MEASURES;
+    if (down && value[PASSED] == 0) /* turned down by the gate: nothing is sent */
+        value[row->sent] = value[DOWNLINK] = value[BITS] = 0;
     double sent = value[row->sent];
     value[SENT] = sent;
-    if (row->plain != MEASURES) {
+    if (!down) {
         value[SENT_EACH] = sent / value[UPLOADS];
         value[SENT_PLAIN] = value[row->plain] / value[UPLOADS];
     } else {
-        value[SENT_BITS] = value[BITS] * sent / value[DOWNLINK];
+        value[SENT_BITS] = sent > 0 ? value[BITS] * sent / value[DOWNLINK] : sent;
     }
     for (int i = 0; i < 3; i++)
-        value[TIME_FAST + i] = transfer_seconds(sent, RATES[i]);
+        value[TIME_FAST + i] = sent == 0 ? 0 : transfer_seconds(sent, RATES[i]);
 }
 
 void table_bytes_fill(const struct table_row *row, struct result *result)

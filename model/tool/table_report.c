@@ -235,9 +235,10 @@ static json *values_json(const struct table_results *r, int row, enum measure me
 static bool is_measured(const struct table_results *r, int row, enum measure measure)
 {
     const struct result *first = &r->result[row * r->seeds];
-    for (int i = 0; i < first->rounds; i++)
-        if (!isnan(first->value[i][measure]))
-            return true;
+    for (int s = 0; s < r->seeds; s++)
+        for (int i = 0; i < first[s].rounds; i++)
+            if (!isnan(first[s].value[i][measure]))
+                return true;
     return false;
 }
 
@@ -383,7 +384,10 @@ static enum status plots_write(const struct study *study, const struct table_res
         char rest[32];
         buf_clear(text);
         snprintf(rest, sizeof rest, "%s.svg", t->plot[i].name);
-        TRY(plot_put(results, &t->plot[i], text, err));
+        enum status s = plot_put(results, &t->plot[i], text, err);
+        if (s == STATUS_MALFORMED) /* nothing of it was measured */
+            continue;
+        TRY(s);
         TRY(file_put(study, t, rest, text, err));
     }
     return STATUS_OK;

@@ -139,7 +139,8 @@ static void sampling_make(struct table *t, const struct table_plan *p, int token
 {
     static const double budgets[] = {0.02, 0.05, 0.1, 0.25};
     static const char *const picks[] = {"ent2", "entropy", "random", "confidence"};
-    static const char *const scores[] = {"VIS, attention mass", "VIS, variance", "norm", "random"};
+    static const char *const scores[] = {"VIS, attention mass", "VIS, variance", "norm",
+                                         "random tokens"};
     struct trial_options o = p->cdcca;
     t->title = "Sampling: how few bytes buy how much accuracy";
     t->about = "Upper rows: share of the instances uploaded and how they are picked. Lower rows: "

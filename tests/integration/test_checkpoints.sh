@@ -69,6 +69,17 @@ model quantize "$work/bf16" "$work/other" --to fp4 && die "an unknown type"
 grep -q "nf4, q8 or bf16" "$work/err" || die "$(cat "$work/err")"
 [ ! -e "$work/again" ] && [ ! -e "$work/other" ] || die "a refusal left a directory"
 
+# DST.partial is emptied only where it is ours
+cp -r "$root/models/student" "$work/mine.partial"
+model quantize "$work/mine.partial" "$work/mine" --to nf4 && die "a folder of somebody's"
+grep -q "not of an earlier attempt" "$work/err" || die "$(cat "$work/err")"
+[ -e "$work/mine.partial/model.safetensors" ] || die "somebody's folder was emptied"
+
+# a link cannot be replaced: said before the work
+mkdir "$work/real" && ln -s real "$work/link"
+model quantize "$root/models/student" "$work/link" --to nf4 && die "a link"
+[ ! -e "$work/link.partial" ] || die "a refusal left link.partial"
+
 # --- the built-in student is as good ---
 
 model quantize "$root/models/student" "$work/student" --to nf4 || die "the student"
