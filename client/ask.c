@@ -135,7 +135,9 @@ static enum status ask_print_text(const struct ask_result *r, struct buf *out)
                    (double)r->answer.entropy, r->info.version));
     TRY(buf_printf(out, "sampled   %s: the agent samples from %.3f nats on\n",
                    r->sampled ? "yes" : "no", r->threshold));
-    TRY(buf_printf(out, "tokens    %s %d of %d visual tokens, %zu bytes; positions",
+    TRY(buf_printf(out,
+                   "tokens    %s %d of %d visual tokens and the mean of the others, %zu bytes; "
+                   "positions",
                    r->sampled ? "would upload" : "if it were,", r->kept, r->tokens, r->bytes));
     for (int i = 0; i < r->kept; i++)
         TRY(buf_printf(out, " %u", (unsigned)r->positions[i]));

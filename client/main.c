@@ -48,7 +48,7 @@ static int main_run(int argc, char **argv)
 {
     struct agent_options o = {.budget = 0.1,
                               .window = 910,
-                              .keep = 29,
+                              .keep = uts_defaults().keep,
                               .bits = 4,
                               .threads = 1,
                               .poll_s = 30,
@@ -106,7 +106,7 @@ static int main_run(int argc, char **argv)
 
 static int main_ask(int argc, char **argv)
 {
-    struct ask_options o = {.threshold = -1, .keep = 29, .bits = 4};
+    struct ask_options o = {.threshold = -1, .keep = uts_defaults().keep, .bits = 4};
     const struct option table[] = {
         {"image", OPTION_STRING, &o.image, 0, 0, "FILE", "PNG or JPEG"},
         {"model", OPTION_STRING, &o.model_dir, 0, 0, "DIR", "factory model (the built-in student)"},

@@ -87,7 +87,7 @@ void window_clear(struct window *window)
 struct pack { /* arrays of one payload under construction */
     struct payload payload;
     struct payload_instance instance[WINDOW_UPLOAD];
-    float *gathered; /* (keep, width): the kept tokens of one instance */
+    float *gathered; /* (keep + 1, width): what is taken of one instance's tokens */
     char encoder[HASH_HEX];
     uint64_t jpeg_bytes;
 };
@@ -104,7 +104,7 @@ static enum status pack_init(struct pack *pack, const struct window_options *opt
                              const struct mllm *m, int instances, struct err *err)
 {
     size_t width = (size_t)m->config.vision.hidden;
-    size_t tokens = (size_t)instances * (size_t)options->uts.keep;
+    size_t each = (size_t)options->uts.keep + 1, tokens = (size_t)instances * each;
     *pack = (struct pack){0};
     hash_hex(&m->encoder, pack->encoder);
     pack->payload = (struct payload){.device = options->device,
@@ -115,7 +115,7 @@ static enum status pack_init(struct pack *pack, const struct window_options *opt
     pack->payload.codes = malloc(tokens * width * (size_t)options->bits / 8 + 1);
     pack->payload.scales = malloc(tokens * sizeof(uint16_t) + 1);
     pack->payload.positions = malloc(tokens * sizeof(uint16_t) + 1);
-    pack->gathered = malloc((size_t)options->uts.keep * width * sizeof(float));
+    pack->gathered = malloc(each * width * sizeof(float));
     if (pack->payload.codes && pack->payload.scales && pack->payload.positions && pack->gathered)
         return STATUS_OK;
     pack_deinit(pack);
@@ -130,11 +130,8 @@ static enum status pack_add(struct pack *pack, const struct window_options *opti
     struct payload *p = &pack->payload;
     size_t width = (size_t)p->width;
     int kept = 0;
-    TRY(uts_select_tokens(m, visual, visual_count, record->question, &options->uts, seed,
-                          p->positions + p->tokens, &kept, err));
-    for (int t = 0; t < kept; t++)
-        memcpy(pack->gathered + (size_t)t * width,
-               visual + (size_t)p->positions[p->tokens + (size_t)t] * width, width * sizeof(float));
+    TRY(uts_take_tokens(m, visual, visual_count, record->question, &options->uts, seed,
+                        p->positions + p->tokens, pack->gathered, &kept, err));
     TRY(payload_quantize(pack->gathered, (size_t)kept, p->width, p->bits,
                          p->codes + p->tokens * width * (size_t)p->bits / 8, p->scales + p->tokens,
                          err));
@@ -205,8 +202,9 @@ static enum status window_pack(const struct closing *c, const int32_t *chosen, i
 /* How many instances one upload may hold: WINDOW_UPLOAD, fewer when tokens are large. */
 static int window_upload_limit(const struct window_options *options, int width)
 {
-    size_t bytes = (size_t)options->uts.keep * ((size_t)width * (size_t)options->bits / 8 + 4) +
-                   LIMIT_QUESTION + LIMIT_ANSWER + 256;
+    size_t bytes =
+        ((size_t)options->uts.keep + 1) * ((size_t)width * (size_t)options->bits / 8 + 4) +
+        LIMIT_QUESTION + LIMIT_ANSWER + 256;
     size_t limit = LIMIT_UPLOAD_BYTES / bytes;
     return limit < 1 ? 1 : limit > WINDOW_UPLOAD ? WINDOW_UPLOAD : (int)limit;
 }
@@ -298,8 +296,10 @@ enum status window_preview(const struct window_options *options, const struct ml
     if (status == STATUS_OK)
         status = payload_encode_zstd(&pack.payload, &body, err);
     if (status == STATUS_OK) {
-        memcpy(positions, pack.payload.positions, pack.payload.tokens * sizeof *positions);
-        *kept = (int)pack.payload.tokens;
+        size_t n = pack.payload.tokens;
+        n -= pack.payload.positions[n - 1] == UTS_REST;
+        memcpy(positions, pack.payload.positions, n * sizeof *positions);
+        *kept = (int)n;
         *bytes = body.len;
     }
     buf_free(&body);

@@ -8,7 +8,6 @@ student=${CDCCA_STUDENT:-models/student}
 port=${port:-8080}
 segment=${CDCCA_SEGMENT:-910} # samples per round
 upload_budget=0.1             # share of them that may be uploaded
-keep_tokens=29                # visual tokens per upload
 token_bits=4
 cloud_pid='' edge_pid=''
 
@@ -42,7 +41,7 @@ cloud_start() { # DIR
 edge_start() {
     exec 3< <(exec "$bin/cdcca-edge" run --cloud "$(loop_url)" --model "$student" \
         --data "$1/edge" --source "$2" --segment "$segment" --lockstep \
-        --budget "$upload_budget" --keep "$keep_tokens" --bits "$token_bits" \
+        --budget "$upload_budget" --bits "$token_bits" \
         --seed "$3" --rounds "$4" --json 2>"$1/edge.log")
     edge_pid=$!
 }

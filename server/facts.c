@@ -93,7 +93,8 @@ static enum status instance_check(const struct facts *facts, const struct payloa
                        "instance \"%s\": entropy %g is more than ln V = %.4f", instance->id,
                        instance->entropy, facts->entropy_max);
     for (uint32_t t = 0; t < instance->count; t++)
-        if (payload->positions[instance->first + t] >= facts->tokens_max)
+        if (payload->positions[instance->first + t] >= facts->tokens_max &&
+            payload->positions[instance->first + t] != PAYLOAD_REST)
             return err_set(err, STATUS_MALFORMED,
                            "instance \"%s\": position %u; the encoder's go from 0 to %d",
                            instance->id, payload->positions[instance->first + t],

@@ -5,6 +5,7 @@
 #include "api/base/hash.h"
 #include "api/base/log.h"
 #include "api/wire/payload.h"
+#include "model/learn/uncertainty.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -85,8 +86,9 @@ static bool instance_add(struct lessons *lessons, const struct payload *payload,
     if (!visual || !question || (from->correction && !correction))
         return false;
     payload_dequantize(payload, i, visual);
-    lessons->items[lessons->count++] =
-        (struct distill_instance){question, correction, visual, (int)from->count};
+    lessons->items[lessons->count++] = (struct distill_instance){
+        question, correction, visual, (int)from->count,
+        uts_rest_weight(payload->positions + from->first, (int)from->count, lessons->tokens)};
     return true;
 }
 
@@ -136,11 +138,11 @@ static enum status names_load(struct io *io, struct store *store, const struct n
     return STATUS_OK;
 }
 
-enum status lessons_load_round(struct io *io, struct store *store, int64_t round, size_t max_bytes,
-                               struct lessons *out, struct err *err)
+enum status lessons_load_round(struct io *io, struct store *store, int64_t round, int tokens,
+                               size_t max_bytes, struct lessons *out, struct err *err)
 {
     struct names names = {0};
-    *out = (struct lessons){.max_bytes = max_bytes};
+    *out = (struct lessons){.tokens = tokens, .max_bytes = max_bytes};
     enum status status = store_round_uploads(store, round, name_take, &names, err);
     if (status == STATUS_OK && names.failed)
         status = err_set(err, STATUS_NO_MEMORY, "out of memory");
@@ -150,11 +152,11 @@ enum status lessons_load_round(struct io *io, struct store *store, int64_t round
     return status;
 }
 
-enum status lessons_load_learned(struct io *io, struct store *store, int limit, size_t max_bytes,
-                                 struct lessons *out, struct err *err)
+enum status lessons_load_learned(struct io *io, struct store *store, int limit, int tokens,
+                                 size_t max_bytes, struct lessons *out, struct err *err)
 {
     struct names names = {0};
-    *out = (struct lessons){.max_bytes = max_bytes};
+    *out = (struct lessons){.tokens = tokens, .max_bytes = max_bytes};
     enum status status = store_learned_uploads(store, limit, name_take, &names, err);
     if (status == STATUS_OK && names.failed)
         status = err_set(err, STATUS_NO_MEMORY, "out of memory");

@@ -10,17 +10,18 @@
 struct lessons {
     struct distill_instance *items;
     int count, cap;
+    int tokens; /* that the encoder makes of an image: an upload's last may stand for the rest */
     size_t bytes, max_bytes;
     void **owned; /* decoded payloads and token arrays behind items */
     int owned_count, owned_cap;
 };
 
 /* Those of one round, in the order they came. */
-enum status lessons_load_round(struct io *io, struct store *store, int64_t round, size_t max_bytes,
-                               struct lessons *out, struct err *err);
+enum status lessons_load_round(struct io *io, struct store *store, int64_t round, int tokens,
+                               size_t max_bytes, struct lessons *out, struct err *err);
 /* The latest `limit` uploads of finished rounds, oldest first. */
-enum status lessons_load_learned(struct io *io, struct store *store, int limit, size_t max_bytes,
-                                 struct lessons *out, struct err *err);
+enum status lessons_load_learned(struct io *io, struct store *store, int limit, int tokens,
+                                 size_t max_bytes, struct lessons *out, struct err *err);
 void lessons_free(struct lessons *lessons);
 
 #endif

@@ -79,9 +79,13 @@ static enum status tokens_check(const struct payload *p, size_t i, size_t begin,
                        "one token an instance",
                        p->tokens);
     for (size_t t = begin; t < begin + instance->count; t++) {
-        if (p->positions[t] >= LIMIT_TOKENS)
-            return err_set(err, STATUS_MALFORMED, "position %u; the limit is %d", p->positions[t],
-                           LIMIT_TOKENS - 1);
+        bool rest =
+            p->positions[t] == PAYLOAD_REST && t > begin && t + 1 == begin + instance->count;
+        if (p->positions[t] >= LIMIT_TOKENS && !rest)
+            return err_set(err, STATUS_MALFORMED,
+                           "position %u; the limit is %d, and 65535 for an "
+                           "instance's last token but not its first",
+                           p->positions[t], LIMIT_TOKENS - 1);
         if (t > begin && p->positions[t] <= p->positions[t - 1])
             return err_set(err, STATUS_MALFORMED,
                            "positions must rise within an instance; %u "

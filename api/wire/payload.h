@@ -6,7 +6,8 @@
  *                   channel in the low nibble, value + 8
  *   scales    F16 : (tokens) absmax / 7 or / 127 of each token (per token: per channel clips under
  *                   drift, see recipe.md)
- *   positions U16 : (tokens) index of each token in the encoder's output
+ *   positions U16 : (tokens) index of each token in the encoder's output; 65535, for an instance's
+ *                   last: the mean of the tokens that are not among the others
  *   offsets   U32 : (instances + 1) where each instance's tokens begin
  * The same as application/json: the metadata object plus the four arrays as base64 strings. */
 #ifndef CDCCA_PAYLOAD_H
@@ -16,6 +17,8 @@
 #include "api/base/status.h"
 #include "api/wire/limits.h"
 #include <stdint.h>
+
+enum { PAYLOAD_REST = 0xffff };
 
 struct payload_instance {
     const char *id, *question, *answer;

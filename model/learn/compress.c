@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MENU = 6, HEADER_BYTES = 512, FIT_ATTEMPTS = 6 };
-static const char MENU_CODECS[MENU] = {'0', 's', '2', 'n', '8', 'k'};
+enum { MENU = 7, HEADER_BYTES = 512, FIT_ATTEMPTS = 6 };
+static const char MENU_CODECS[MENU] = {'0', 'b', 's', '2', 'n', '8', 'k'};
 
 struct offer {
     size_t bytes;
@@ -289,7 +289,7 @@ enum status compress_encode(const struct trainable *set, const float *base, cons
     if (s == STATUS_OK && options->budget_bytes && !options->codec) {
         s = delta_fit(&w, base, options, delta, err);
     } else if (s == STATUS_OK) {
-        choose_fixed(&w, options->codec ? options->codec : '2');
+        choose_fixed(&w, options->codec ? options->codec : 'b');
         s = delta_make(&w, base, options->selected_share, delta, err);
     }
     if (s == STATUS_OK && decoded)

@@ -11,7 +11,7 @@
 #include "model/learn/trainable.h"
 
 struct compress_options {
-    size_t budget_bytes;      /* for the compressed patch; 0: dense 2 bit everywhere */
+    size_t budget_bytes;      /* for the compressed patch; 0: one bit everywhere */
     char codec;               /* 0: chosen per tensor; else this one (codec.h letters) for all */
     float selected_share;     /* for the "selected" codec: share of blocks kept */
     const float *sensitivity; /* weight of each tensor's squared error (set->count); NULL: all 1 */

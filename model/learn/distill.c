@@ -25,7 +25,7 @@ enum {
 };
 static const size_t BUFFER_BYTES_MAX = (size_t)192 << 20;
 static const size_t ARENA_CAP = (size_t)4 << 30; /* address space, per shard */
-static const float FLOOR = 0.1f, DIVERGED = 3, CROSS_ENTROPY = 0.5f;
+static const float FLOOR = 0.01f, DIVERGED = 3, CROSS_ENTROPY = 0.5f;
 
 struct distiller {
     struct mllm *teacher, *student;
@@ -47,7 +47,7 @@ struct distiller {
 struct distill_options distill_defaults(void)
 {
     return (struct distill_options){.labels = LABELS_SOFT,
-                                    .steps = 200,
+                                    .steps = 300,
                                     .batch = 32,
                                     .lr = 3e-3f,
                                     .clip = 1,
@@ -303,7 +303,8 @@ static enum status upload_cross(struct distiller *d, struct err *err)
         const struct exemplar *e = &d->buffer.item[upload];
         struct distill_instance instance = {.question = d->buffer.item[other].question,
                                             .visual = e->visual,
-                                            .count = e->visual_count};
+                                            .count = e->visual_count,
+                                            .rest = e->visual_rest};
         TRY(exemplar_add(d, &instance, e->origin, true, err));
     }
     return STATUS_OK;

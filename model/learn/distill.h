@@ -16,8 +16,8 @@ enum distill_features { FEATURES_MSE, FEATURES_PKD, FEATURES_CWD };
 
 struct distill_options {
     enum distill_labels labels;
-    int steps, batch; /* 200, 32 */
-    float lr;         /* 3e-3, warm-up 5, linear to 10% */
+    int steps, batch; /* 300, 32 */
+    float lr;         /* 3e-3, warm-up 5, linear to 1% */
     float clip;       /* 1 */
     float query, repr, ce, kl,
         temperature; /* weights of the losses; LABELS_HARD: kl's share goes to ce */
@@ -28,7 +28,7 @@ struct distill_options {
     float token_drop; /* up to this share of an upload's tokens stays away from a step, at random */
     uint64_t seed;
 };
-enum { DISTILL_CROSS = 8 }; /* questions of others asked about each upload, by default */
+enum { DISTILL_CROSS = 16 }; /* questions of others asked about each upload, by default */
 
 struct distill_options distill_defaults(void);
 /* Ranges of every field; err names the field and its range. */
@@ -39,6 +39,7 @@ struct distill_instance { /* one upload; what it points to is copied */
     const char *correction; /* label from a user, or NULL */
     const float *visual;    /* (count, Cv) */
     int count;
+    int rest; /* how many tokens the last one stands for (UTS_REST); 0, 1: itself */
 };
 
 struct distill_progress {

@@ -53,6 +53,7 @@ static enum status visual_copy(struct exemplar *e, const struct mllm *model,
         return err_set(err, STATUS_NO_MEMORY, "no memory for visual tokens");
     memcpy(e->visual, instance->visual, values * sizeof *e->visual);
     e->visual_count = instance->count;
+    e->visual_rest = instance->rest > 1 ? instance->rest : 1;
     e->bytes += values * sizeof *e->visual;
     return STATUS_OK;
 }
@@ -191,7 +192,7 @@ static void batch_measure(const struct exemplar *const *items, int n, struct exe
 /* What of the batch is written after its buffers are there. */
 struct batch_room {
     int32_t *question, *text;
-    int *question_count, *visual_count;
+    int *question_count, *visual_count, *visual_rest;
 };
 
 static bool batch_allocate(struct tape *tape, const struct mllm *m, int visual_T,
@@ -203,6 +204,7 @@ static bool batch_allocate(struct tape *tape, const struct mllm *m, int visual_T
     room->text = tape_alloc(tape, (B * (size_t)b->model.text_T + 1) * sizeof(int32_t));
     room->question_count = tape_alloc(tape, B * sizeof(int));
     room->visual_count = tape_alloc(tape, B * sizeof(int));
+    room->visual_rest = tape_alloc(tape, B * sizeof(int));
     b->rows = tape_alloc(tape, rows * sizeof *b->rows);
     b->labels = tape_alloc(tape, rows * sizeof *b->labels);
     b->row_weight = tape_alloc(tape, rows * sizeof *b->row_weight);
@@ -227,8 +229,10 @@ static int visual_place(struct tape *tape, const struct exemplar *e, size_t Cv, 
     int count = e->visual_count - (most > 0 ? (int)rng_below(&tape->rng, (uint32_t)most + 1) : 0);
     for (int t = 0; t < e->visual_count; t++)
         order[t] = t;
-    if (count < e->visual_count)
-        rng_shuffle(&tape->rng, order, e->visual_count);
+    if (count < e->visual_count) { /* one that stands for others stays, and stays last */
+        rng_shuffle(&tape->rng, order, e->visual_count - (e->visual_rest > 1));
+        order[count - 1] = e->visual_rest > 1 ? e->visual_count - 1 : order[count - 1];
+    }
     for (int t = 0; t < count; t++)
         memcpy(out + (size_t)t * Cv, e->visual + (size_t)order[t] * Cv, Cv * sizeof *out);
     return count;
@@ -267,8 +271,10 @@ void exemplar_batch_build(struct tape *tape, const struct mllm *m,
         float *visual = out->model.visual.data + (size_t)i * (size_t)visual_T * Cv;
         batch_place(m, items[i], i, out, &room, &row);
         room.visual_count[i] = visual_place(tape, items[i], Cv, token_drop, visual);
+        room.visual_rest[i] = items[i]->visual_rest;
         ragged = ragged || room.visual_count[i] != visual_T;
     }
+    out->model.visual_rest = room.visual_rest;
     out->model.visual_count = ragged ? room.visual_count : NULL;
 }
 

@@ -20,7 +20,8 @@ struct exemplar {
     char *question;
     float *visual; /* (visual_count, Cv) */
     int visual_count;
-    int32_t *ids; /* for LLaMA: the prompt, then the label (end token included) */
+    int visual_rest; /* how many tokens the last one stands for, at least 1 */
+    int32_t *ids;    /* for LLaMA: the prompt, then the label (end token included) */
     int prompt_count, label_count;
     int32_t *question_ids; /* for the Q-Former */
     int question_count;

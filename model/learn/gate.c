@@ -29,6 +29,7 @@ static enum status answers_compare(const struct gate *gate, const struct mllm *s
     for (int i = 0; i < gate->count; i++)
         asks[i] = (struct ask){.visual = gate->items[i]->visual,
                                .visual_count = gate->items[i]->visual_count,
+                               .visual_rest = gate->items[i]->visual_rest,
                                .question = gate->items[i]->question};
     TRY(answer_batch(student, pool, asks, gate->count, answer_length(gate), answers, err));
     for (int i = 0; i < gate->count; i++)

@@ -28,6 +28,7 @@ static int asks_fill(const struct exemplar *items, int n, struct ask *asks, int 
             continue;
         asks[count] = (struct ask){.visual = items[i].visual,
                                    .visual_count = items[i].visual_count,
+                                   .visual_rest = items[i].visual_rest,
                                    .question = items[i].question};
         asked[count++] = i;
     }

@@ -15,7 +15,7 @@ enum { NAME_MAX_BYTES = 192, FACTORY_SEED = 0x6364 };
 
 struct trainable_options trainable_defaults(void)
 {
-    return (struct trainable_options){.lora_rank = 8, .lora_alpha = 16, .adapter_width = 32};
+    return (struct trainable_options){.lora_rank = 16, .lora_alpha = 32, .adapter_width = 32};
 }
 
 /* ---- attaching ---- */

@@ -12,8 +12,8 @@
 #include "model/mllm/mllm.h"
 
 struct trainable_options {
-    int lora_rank;     /* default 8 */
-    float lora_alpha;  /* 16 */
+    int lora_rank;     /* default 16 */
+    float lora_alpha;  /* 32 */
     int adapter_width; /* 32; 0: none */
 };
 struct trainable_options trainable_defaults(void);

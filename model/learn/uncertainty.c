@@ -10,11 +10,12 @@
 
 enum { PASSES_MAX = 64, CROSS_MAX = 16, QUESTION_IDS = 512 };
 static const size_t ARENA_CAP = (size_t)1 << 30;
-static const float EXPLORE = 0.5f; /* share of the picks that entropy does not decide */
+static const float EXPLORE = 0.7f; /* share of the picks that entropy does not decide */
 
 struct uts_options uts_defaults(void)
 {
-    return (struct uts_options){.score = UTS_ATTENTION, .passes = 8, .dropout = 0.2f, .keep = 29};
+    return (struct uts_options){
+        .score = UTS_ATTENTION, .passes = 8, .dropout = 0.2f, .keep = 11, .rest = true};
 }
 
 /* ---- ranking ---- */
@@ -259,4 +260,43 @@ enum status uts_select_tokens(const struct mllm *m, const float *visual, int cou
     for (int i = 0; i < *kept; i++)
         positions[i] = (uint16_t)order[i];
     return STATUS_OK;
+}
+
+/* out (C) = mean of the tokens that are not among the `kept` ones. */
+static void rest_mean(const float *visual, int count, int C, const uint16_t *positions, int kept,
+                      float *out)
+{
+    int k = 0;
+    memset(out, 0, (size_t)C * sizeof *out);
+    for (int l = 0; l < count; l++) {
+        if (k < kept && positions[k] == l) {
+            k++;
+            continue;
+        }
+        for (int c = 0; c < C; c++)
+            out[c] += visual[(size_t)l * (size_t)C + (size_t)c] / (float)(count - kept);
+    }
+}
+
+enum status uts_take_tokens(const struct mllm *m, const float *visual, int count,
+                            const char *question, const struct uts_options *options, uint64_t seed,
+                            uint16_t *positions, float *out, int *taken, struct err *err)
+{
+    int C = m->config.vision.hidden, kept = 0;
+    TRY(uts_select_tokens(m, visual, count, question, options, seed, positions, &kept, err));
+    for (int i = 0; i < kept; i++)
+        memcpy(out + (size_t)i * (size_t)C, visual + (size_t)positions[i] * (size_t)C,
+               (size_t)C * sizeof *out);
+    *taken = kept;
+    if (!options->rest || kept == count)
+        return STATUS_OK;
+    rest_mean(visual, count, C, positions, kept, out + (size_t)kept * (size_t)C);
+    positions[(*taken)++] = UTS_REST;
+    return STATUS_OK;
+}
+
+int uts_rest_weight(const uint16_t *positions, int count, int tokens)
+{
+    bool rest = count > 0 && positions[count - 1] == UTS_REST;
+    return rest && tokens > count ? tokens - count + 1 : 1;
 }

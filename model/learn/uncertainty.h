@@ -7,7 +7,7 @@
 #include "model/mllm/answer.h"
 
 /* Stage 1 over a finished window: rank by entropy, take the top pool_factor * n, draw from them at
- * random, but leave every second pick to the rest of the window: what the model is sure of must
+ * random, but leave 7 of 10 picks to the whole of the window: what the model is sure of must
  * stay in the cloud's buffer, or it is forgotten. pool_factor 1: plainly the top n. chosen: n
  * indices, ascending. Returns how many (min(n, count)). */
 int uts_select_instances(const float *entropy, int count, int n, float pool_factor, struct rng *rng,
@@ -23,8 +23,10 @@ struct uts_options {
     enum uts_score score;
     int passes;    /* Monte-Carlo passes, 8 */
     float dropout; /* 0.2 */
-    int keep;      /* tokens kept per instance, 29: an upload of 1.3 KB */
+    int keep;      /* tokens kept per instance, 11 */
+    bool rest;     /* one more: the mean of those that stay behind, in their place; true */
 };
+enum { UTS_REST = 0xffff }; /* its position: that of every token which is not named */
 struct uts_options uts_defaults(void);
 
 /* Stage 2: positions (ascending) of the `keep` highest-scoring tokens of one image for a question.
@@ -32,5 +34,13 @@ struct uts_options uts_defaults(void);
 enum status uts_select_tokens(const struct mllm *m, const float *visual, int count,
                               const char *question, const struct uts_options *options,
                               uint64_t seed, uint16_t *positions, int *kept, struct err *err);
+/* The same with the tokens themselves, and the rest's behind them: what is uploaded. positions and
+ * out (., C): room for keep + 1. To attend to the mean of n tokens n times is what attention does
+ * to n equal ones, so the cloud's models see as much background as the device's does. */
+enum status uts_take_tokens(const struct mllm *m, const float *visual, int count,
+                            const char *question, const struct uts_options *options, uint64_t seed,
+                            uint16_t *positions, float *out, int *taken, struct err *err);
+/* How many of an encoder's `tokens` the last of an upload's stands for (distill_instance.rest). */
+int uts_rest_weight(const uint16_t *positions, int count, int tokens);
 
 #endif

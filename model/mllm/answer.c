@@ -161,8 +161,9 @@ static struct mllm_batch chunk_batch(struct chunk *c)
     for (int i = 0; prompts && i < c->n; i++) {
         const struct ask *ask = &c->plan->asks[c->order[i]];
         const struct ask_ids *ids = &c->plan->ids[c->order[i]];
-        prompts[i] = (struct prompt){ids->text,           ids->text_count, ids->question,
-                                     ids->question_count, ask->visual,     ask->visual_count};
+        prompts[i] =
+            (struct prompt){ids->text,   ids->text_count,   ids->question,   ids->question_count,
+                            ask->visual, ask->visual_count, ask->visual_rest};
     }
     return prompts ? prompt_batch(&c->tape, c->plan->m, prompts, c->n) : (struct mllm_batch){0};
 }

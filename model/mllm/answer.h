@@ -11,6 +11,7 @@ enum { ANSWER_IDS = 48, ANSWER_TEXT = 256, ANSWER_OPTIONS = 8 };
 struct ask {
     const float *visual; /* (count, Cv) encoder tokens */
     int visual_count;
+    int visual_rest; /* how many tokens the last one stands for; 0, 1: itself */
     const char *question;
     const char *option[ANSWER_OPTIONS]; /* multiple choice; NULL-terminated when fewer */
     int options;                        /* 0: direct answer only */

@@ -132,6 +132,7 @@ struct mllm_batch {
     int B;
     struct tensor visual;      /* (B,L,Cv) encoder tokens, possibly a subset, any order */
     const int *visual_count;   /* (B) tokens that exist, from the front; NULL: all L */
+    const int *visual_rest;    /* (B) how many tokens the last one stands for, 1: itself; NULL: 1 */
     int question_T;            /* Q-Former text; 0 for BLIP-2 */
     const int32_t *question;   /* (B,question_T), padded */
     const int *question_count; /* (B) */

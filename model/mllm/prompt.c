@@ -56,12 +56,15 @@ static void batch_visual(struct tape *tape, int C, const struct prompt *prompts,
                          struct mllm_batch *batch)
 {
     int L = 0, n = batch->B, *counts = zeros(tape, n, 1, sizeof *counts);
-    for (int i = 0; counts && i < n; i++) {
+    int *rests = zeros(tape, n, 1, sizeof *rests);
+    for (int i = 0; counts && rests && i < n; i++) {
         counts[i] = prompts[i].visual_count;
+        rests[i] = prompts[i].visual_rest > 1 ? prompts[i].visual_rest : 1;
         L = counts[i] > L ? counts[i] : L;
     }
     batch->visual = tape_tensor(tape, false, 3, (int[]){n, L, C});
     batch->visual_count = counts;
+    batch->visual_rest = rests;
     for (int i = 0; counts && batch->visual.data && i < n; i++) {
         size_t row = (size_t)L * (size_t)C, have = (size_t)counts[i] * (size_t)C;
         float *to = batch->visual.data + (size_t)i * row;

@@ -13,6 +13,7 @@ struct prompt {
     int question_count;
     const float *visual; /* (visual_count, Cv) */
     int visual_count;
+    int visual_rest; /* how many tokens the last one stands for; 0, 1: itself */
 };
 
 /* The batch lies in the tape's arena; errors are the tape's. Texts of one length get no mask. */

@@ -45,6 +45,7 @@ static struct tensor cross_attention(struct qformer *f, const struct qformer_lay
     struct attention how = {.heads = heads,
                             .kv_heads = heads,
                             .key_count = f->batch->visual_count,
+                            .last_weight = f->batch->visual_rest,
                             .probs_out = tapped ? f->taps->cross_probs[i] : NULL};
     struct tensor q = op_linear(f->tape, x, &l->cross_query);
     struct tensor k = op_linear(f->tape, f->visual, &l->cross_key);

@@ -19,6 +19,7 @@ struct head {
     int first;           /* the position of query 0 */
     int keys;            /* keys that exist, from the front */
     const uint8_t *mask; /* (Tk) 1: exists; or NULL */
+    int last_weight;     /* how many equal keys the last that exists stands for */
 };
 
 struct adamw_rates {

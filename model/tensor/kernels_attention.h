@@ -28,6 +28,8 @@ static void attention_softmax(const struct head *h, float *row, int t)
         row[i] = h->mask[i] ? row[i] : 0;
     for (int i = n; i < h->Tp; i++)
         row[i] = 0;
+    if (n > 0 && n == h->keys)
+        row[n - 1] *= (float)h->last_weight;
     float sum = vec_sum(row, n), factor = sum > 0 ? 1.0f / sum : 0;
     for (int i = 0; i < n; i++)
         row[i] *= sum != sum ? sum : factor;

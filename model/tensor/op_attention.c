@@ -14,6 +14,7 @@ struct attention_node {
     struct tensor q, k, v, y;
     const int *key_count;    /* (B), copied */
     const int *first;        /* (B), copied */
+    const int *last_weight;  /* (B), copied */
     const uint8_t *key_mask; /* (B,Tk), copied */
     float *probs;            /* (B,H,Tq,Tp) before dropout */
     float *dropped;          /* after; the same when there is none */
@@ -31,9 +32,11 @@ static bool attention_check(struct tape *tape, struct tensor q, struct tensor k,
         ok = a->key_count[b] >= 0 && a->key_count[b] <= k.dim[1];
     for (int b = 0; ok && a->first && b < q.dim[0]; b++)
         ok = a->first[b] >= 0 && a->first[b] <= k.dim[1] - q.dim[1];
-    return tape_expect(
-        tape, ok, "attention",
-        "q (B,Tq,H*D), k and v (B,Tk,KV*D), KV dividing H, counts and firsts within Tk");
+    for (int b = 0; ok && a->last_weight && b < q.dim[0]; b++)
+        ok = a->last_weight[b] >= 1;
+    return tape_expect(tape, ok, "attention",
+                       "q (B,Tq,H*D), k and v (B,Tk,KV*D), KV dividing H, counts and firsts within "
+                       "Tk, weights at least 1");
 }
 
 /* The geometry that all heads share */
@@ -55,6 +58,7 @@ static void attention_sample(const struct attention_node *n, struct head *head, 
 {
     head->keys = n->key_count ? n->key_count[b] : head->Tk;
     head->first = n->first ? n->first[b] : head->Tk - head->Tq;
+    head->last_weight = n->last_weight ? n->last_weight[b] : 1;
     head->mask = n->key_mask ? n->key_mask + (size_t)b * (size_t)head->Tk : NULL;
 }
 
@@ -212,6 +216,8 @@ static bool attention_prepare(struct tape *tape, struct attention_node *n)
         n->key_count = tape_copy_ints(tape, n->a.key_count, (size_t)B);
     if (n->a.first)
         n->first = tape_copy_ints(tape, n->a.first, (size_t)B);
+    if (n->a.last_weight)
+        n->last_weight = tape_copy_ints(tape, n->a.last_weight, (size_t)B);
     uint8_t *mask = n->a.key_mask ? tape_alloc(tape, mask_size) : NULL;
     if (mask)
         n->key_mask = memcpy(mask, n->a.key_mask, mask_size);
@@ -233,6 +239,7 @@ struct tensor op_attention(struct tape *tape, struct tensor q, struct tensor k, 
     if (!tensor_is(local.y))
         return local.y;
     local.key_count = a->key_count, local.first = a->first, local.key_mask = a->key_mask;
+    local.last_weight = a->last_weight;
     if (!tape->recording && a->dropout == 0 && !a->probs_out)
         return attention_infer(tape, &local);
     struct head head = attention_head(&local);

@@ -66,6 +66,8 @@ struct attention {
     const int *first;        /* (B) the position of query 0; NULL: Tk - Tq */
     const int *key_count;    /* (B) keys that exist, from the front; NULL: all */
     const uint8_t *key_mask; /* (B,Tk) 1: exists; NULL: all. Combined with the above */
+    const int *last_weight;  /* (B) how many equal keys the last that exists stands for, at least 1;
+                                NULL: one */
     float dropout;           /* on the probabilities */
     float *probs_out;        /* (B,H,Tq,Tk), copied out when not NULL (before dropout) */
 };

@@ -97,13 +97,16 @@ static enum status parcel_measure(const struct parcel *parcel, struct payload *p
 
 /* ---- tokens ---- */
 
-static enum status tokens_arrive(const struct mllm *edge, struct arrival *a, struct err *err)
+static enum status tokens_arrive(const struct simulated *w, const struct mllm *edge,
+                                 struct arrival *a, struct err *err)
 {
     struct buf raw = {.max = UPLOAD_CAP};
     enum status s = payload_plain(&a->payload, edge, &raw, err);
     a->plain = raw.len;
     buf_free(&raw);
-    return s == STATUS_OK ? simulated_instances(&a->payload, &a->instances, &a->visual, err) : s;
+    return s == STATUS_OK
+               ? simulated_instances(&a->payload, w->tokens, &a->instances, &a->visual, err)
+               : s;
 }
 
 /* Appends the tokens of payload instance i as F16 and rounds what has arrived to the same. */
@@ -127,7 +130,7 @@ static enum status halves_arrive(const struct simulated *w, const struct mllm *e
                                  const int32_t *chosen, struct arrival *a, struct err *err)
 {
     struct parcel parcel;
-    TRY(simulated_instances(&a->payload, &a->instances, &a->visual, err));
+    TRY(simulated_instances(&a->payload, w->tokens, &a->instances, &a->visual, err));
     uint16_t *half = calloc((size_t)w->width, sizeof *half);
     if (!half)
         return err_set(err, STATUS_NO_MEMORY, "no memory for a token");
@@ -264,6 +267,7 @@ static enum status payload_make(const struct simulated *w, const struct mllm *ed
                                 struct err *err)
 {
     struct simulated_options o = *options;
+    o.uts.rest = o.uts.rest && o.form == FORM_TOKENS;
     if (o.form == FORM_PIXELS || o.form == FORM_JPEG) {
         o.uts.score = UTS_NORM;
         o.uts.keep = 1;
@@ -285,7 +289,7 @@ enum status arrival_make(const struct simulated *window, const struct mllm *edge
     if (s == STATUS_OK && simulated_pick(window, n, options, chosen) != out->count)
         s = err_set(err, STATUS_NO_MEMORY, "no memory to pick %d samples", n);
     if (s == STATUS_OK && options->form == FORM_TOKENS)
-        s = tokens_arrive(edge, out, err);
+        s = tokens_arrive(window, edge, out, err);
     else if (s == STATUS_OK && options->form == FORM_F16)
         s = halves_arrive(window, edge, chosen, out, err);
     else if (s == STATUS_OK)

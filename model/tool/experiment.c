@@ -18,6 +18,7 @@ enum {
     VALIDATION_SEED = 1,
     EVALUATION = 770001,
     VALIDATION = 880001,
+    BRIEF_ROUNDS = 3, /* of tables 2 to 5, as in the paper; 1 and 6 show all of them */
     INDEX_BYTES = 8 << 20,
     PATH_BYTES = 4096,
 };
@@ -141,17 +142,26 @@ static void plan_steps(struct table_plan *plan, int steps)
         cloud[i]->distill.steps = steps;
 }
 
-static enum status tuned(const struct experiment *e, bool captions, struct table_plan *plan,
-                         struct err *err)
+static void plan_rounds(struct table_plan *plan, int rounds)
+{
+    struct trial_options *all[] = {&plan->tent, &plan->cotta, &plan->pl,   &plan->pkd,
+                                   &plan->cwd,  &plan->head,  &plan->cdcca};
+    plan->rounds = rounds;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        all[i]->rounds = rounds;
+}
+
+/* By questions, for captions too. */
+static enum status tuned(const struct experiment *e, struct table_plan *plan, struct err *err)
 {
     const struct flags *f = &e->flags;
-    struct lab_options options = lab_of(f, captions, VALIDATION);
+    struct lab_options options = lab_of(f, false, VALIDATION);
     struct lab lab;
     struct study study;
     char dir[PATH_BYTES];
     TRY(table_plan_init(plan, (int)f->validation, (int)f->window, err));
     plan_steps(plan, (int)f->steps);
-    TRY(io_join(dir, sizeof dir, f->out, captions ? "validation-captions" : "validation", err));
+    TRY(io_join(dir, sizeof dir, f->out, "validation", err));
     TRY(lab_open(&lab, &options, err));
     enum status s = study_init(&study, &lab, dir, err);
     if (s == STATUS_OK) {
@@ -165,8 +175,7 @@ static enum status tuned(const struct experiment *e, bool captions, struct table
 }
 
 /* The plan of the tables: what the tuning chose, over the tables' own rounds. */
-static enum status plan_make(const struct experiment *e, bool captions, struct table_plan *plan,
-                             struct err *err)
+static enum status plan_make(const struct experiment *e, struct table_plan *plan, struct err *err)
 {
     const struct flags *f = &e->flags;
     if (f->validation == 0) {
@@ -174,12 +183,8 @@ static enum status plan_make(const struct experiment *e, bool captions, struct t
         plan_steps(plan, (int)f->steps);
         return STATUS_OK;
     }
-    TRY(tuned(e, captions, plan, err));
-    struct trial_options *all[] = {&plan->tent, &plan->cotta, &plan->pl,   &plan->pkd,
-                                   &plan->cwd,  &plan->head,  &plan->cdcca};
-    plan->rounds = (int)f->rounds;
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        all[i]->rounds = plan->rounds;
+    TRY(tuned(e, plan, err));
+    plan_rounds(plan, (int)f->rounds);
     return STATUS_OK;
 }
 
@@ -208,11 +213,14 @@ static enum status parameters_count(const struct mllm *student, const struct tab
 }
 
 static enum status table_do(struct experiment *e, struct study *study,
-                            const struct table_plan *plan, int number, struct err *err)
+                            const struct table_plan *whole, int number, struct err *err)
 {
     static struct table table;
+    struct table_plan brief = *whole;
+    const struct table_plan *plan = number == 1 || number == 6 ? whole : &brief;
     struct table_results results;
     char label[32];
+    plan_rounds(&brief, whole->rounds < BRIEF_ROUNDS ? whole->rounds : BRIEF_ROUNDS);
     int seeds = (int)e->flags.seeds;
     size_t parameters;
     TRY(parameters_count(study->lab->student, plan, &parameters, err));
@@ -244,7 +252,7 @@ static enum status tables_do(struct experiment *e, bool captions, struct err *er
         any = any || (e->wanted[i] && (i == 2) == captions);
     if (!any)
         return STATUS_OK;
-    TRY(plan_make(e, captions, &plan, err));
+    TRY(plan_make(e, &plan, err));
     TRY(lab_open(&lab, &options, err));
     enum status s = study_init(&study, &lab, e->flags.out, err);
     for (int i = 1; i <= 6 && s == STATUS_OK; i++)

@@ -12,7 +12,7 @@ enum { EVAL_SEED = 990001 };
 struct flags {
     const char *teacher, *student, *stream, *labels, *method, *select, *score, *codec;
     int64_t rounds, window, keep, bits, seed, steps, batch, eval_count, threads, delta_budget,
-        cross;
+        cross, rank;
     double budget, lr, adapt_lr, holdout, query, repr, wavelet, kl, temperature, token_drop;
     bool json;
 };
@@ -32,7 +32,7 @@ static struct flags flags_defaults(void)
                           .method = "cdcca",
                           .select = "ent2",
                           .score = "attention",
-                          .codec = "2",
+                          .codec = "b",
                           .rounds = 5,
                           .window = 910,
                           .keep = uts_defaults().keep,
@@ -41,6 +41,7 @@ static struct flags flags_defaults(void)
                           .batch = distill.batch,
                           .eval_count = 1300,
                           .cross = -1,
+                          .rank = trainable_defaults().lora_rank,
                           .budget = 0.1,
                           .lr = (double)distill.lr,
                           .holdout = (double)distill.holdout,
@@ -82,11 +83,12 @@ static enum status flags_parse(struct flags *f, int argc, char **argv, struct er
         {"temperature", OPTION_NUMBER, &f->temperature, 0.1, 100, "T", "of soft labels"},
         {"cross", OPTION_INT, &f->cross, -1, 32, "N",
          "questions of others asked of each upload; -1: as the method has it"},
+        {"rank", OPTION_INT, &f->rank, 1, 256, "N", "of LoRA; its alpha is twice that"},
         {"token-drop", OPTION_NUMBER, &f->token_drop, 0, 0.9, "SHARE",
          "of tokens away from a step"},
         {"holdout", OPTION_NUMBER, &f->holdout, 0, 0.9, "SHARE",
          "of a round's uploads, for the gate"},
-        {"codec", OPTION_STRING, &f->codec, 0, 0, "LETTER", "of the delta: s 2 n 8 k f, or auto"},
+        {"codec", OPTION_STRING, &f->codec, 0, 0, "LETTER", "of the delta: b s 2 n 8 k f, or auto"},
         {"delta-budget", OPTION_INT, &f->delta_budget, 0, 1 << 28, "BYTES", "for --codec auto"},
         {"eval-count", OPTION_INT, &f->eval_count, 10, 100000, "N", "samples of each evaluation"},
         {"seed", OPTION_INT, &f->seed, 0, 1 << 30, "N", "of the stream and of the training"},
@@ -117,7 +119,7 @@ static int index_of(const char *word, const char *const *words)
 static enum status words_check(const struct flags *f, struct err *err)
 {
     static const char *const scores[] = {"attention", "variance", "norm", "random", NULL};
-    static const char *const codecs[] = {"auto", "s", "2", "n", "8", "k", "f", NULL};
+    static const char *const codecs[] = {"auto", "b", "s", "2", "n", "8", "k", "f", NULL};
     static const char *const labels[] = {"hard", "soft", NULL};
     const struct {
         const char *flag, *value;
@@ -159,6 +161,8 @@ static enum status trial_flags(const struct flags *f, struct trial_options *o, s
     o->budget = f->budget;
     o->cross = f->cross < 0 ? o->cross : (int)f->cross;
     o->seed = (uint64_t)f->seed;
+    o->trainable.lora_rank = (int)f->rank;
+    o->trainable.lora_alpha = 2 * (float)f->rank;
     o->codec = strcmp(f->codec, "auto") == 0 ? 0 : f->codec[0];
     o->delta_budget = (size_t)f->delta_budget;
     o->edge.pick = (enum simulated_pick)index_of(f->select, SELECTS);

@@ -100,7 +100,8 @@ static enum status payload_learn(struct refit *r, const struct payload *p, struc
     struct distill_instance *instances;
     float *visual;
     TRY(encoder_check(r, p, err));
-    TRY(simulated_instances(p, &instances, &visual, err));
+    int side = r->student->config.vision.image / r->student->config.vision.patch;
+    TRY(simulated_instances(p, 1 + side * side, &instances, &visual, err));
     enum status s = distiller_recall(r->distiller, instances, (int)p->instances, err);
     r->uploads += (int)p->instances;
     free(instances);

@@ -127,7 +127,7 @@ int simulated_pick(const struct simulated *s, int n, const struct simulated_opti
 static enum status payload_room(struct payload *p, const struct simulated *s, int n, int keep,
                                 int bits, struct err *err)
 {
-    size_t tokens = (size_t)n * (size_t)keep, code = (size_t)s->width * (size_t)bits / 8;
+    size_t tokens = (size_t)n * (size_t)(keep + 1), code = (size_t)s->width * (size_t)bits / 8;
     size_t heads = (size_t)n * (sizeof *p->instance + NAME_BYTES);
     char *block = calloc(1, heads + tokens * (code + 2 * sizeof(uint16_t)) + 1);
     if (!block)
@@ -148,13 +148,10 @@ static enum status instance_pack(const struct simulated *s, const struct mllm *e
                                  struct payload *p, struct err *err)
 {
     const float *visual = s->visual + (size_t)i * (size_t)s->tokens * (size_t)s->width;
-    uint16_t *positions = p->positions + p->tokens;
-    size_t width = (size_t)s->width, code = width * (size_t)o->bits / 8;
+    size_t code = (size_t)s->width * (size_t)o->bits / 8;
     int kept;
-    TRY(uts_select_tokens(edge, visual, s->tokens, s->question[i], &o->uts, o->seed + (uint64_t)i,
-                          positions, &kept, err));
-    for (int t = 0; t < kept; t++)
-        memcpy(gathered + (size_t)t * width, visual + positions[t] * width, width * sizeof(float));
+    TRY(uts_take_tokens(edge, visual, s->tokens, s->question[i], &o->uts, o->seed + (uint64_t)i,
+                        p->positions + p->tokens, gathered, &kept, err));
     TRY(payload_quantize(gathered, (size_t)kept, s->width, o->bits, p->codes + p->tokens * code,
                          p->scales + p->tokens, err));
     snprintf(name, NAME_BYTES, "s%d", i);
@@ -188,7 +185,7 @@ static enum status upload_pack(const struct simulated *s, const struct mllm *edg
                                struct payload *p, struct err *err)
 {
     int keep = o->uts.keep < s->tokens ? o->uts.keep : s->tokens;
-    float *gathered = calloc((size_t)keep * (size_t)s->width, sizeof *gathered);
+    float *gathered = calloc((size_t)(keep + 1) * (size_t)s->width, sizeof *gathered);
     if (!gathered)
         return err_set(err, STATUS_NO_MEMORY, "no memory for %d tokens", keep);
     enum status status = payload_room(p, s, n, keep, o->bits, err);
@@ -219,8 +216,9 @@ enum status simulated_upload(const struct simulated *s, const struct mllm *edge,
     return status;
 }
 
-enum status simulated_instances(const struct payload *p, struct distill_instance **instances,
-                                float **visual, struct err *err)
+enum status simulated_instances(const struct payload *p, int tokens,
+                                struct distill_instance **instances, float **visual,
+                                struct err *err)
 {
     *instances = calloc(p->instances + 1, sizeof **instances);
     *visual = calloc(p->tokens * (size_t)p->width + 1, sizeof **visual);
@@ -235,10 +233,12 @@ enum status simulated_instances(const struct payload *p, struct distill_instance
         const struct payload_instance *from = &p->instance[i];
         float *at = *visual + (size_t)from->first * (size_t)p->width;
         payload_dequantize(p, i, at);
-        (*instances)[i] = (struct distill_instance){.question = from->question,
-                                                    .correction = from->correction,
-                                                    .visual = at,
-                                                    .count = (int)from->count};
+        (*instances)[i] = (struct distill_instance){
+            .question = from->question,
+            .correction = from->correction,
+            .visual = at,
+            .count = (int)from->count,
+            .rest = uts_rest_weight(p->positions + from->first, (int)from->count, tokens)};
     }
     return STATUS_OK;
 }

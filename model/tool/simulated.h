@@ -55,9 +55,11 @@ enum status simulated_upload(const struct simulated *s, const struct mllm *edge,
                              const struct simulated_options *options, struct payload *out,
                              size_t *wire_bytes, struct err *err);
 
-/* The instances of a payload as the distiller wants them: tokens dequantised. The strings are
+/* The instances of a payload as the distiller wants them: dequantised, of an encoder that makes
+ * `tokens`. The strings are
  * borrowed from the payload; free() *visual and *instances. */
-enum status simulated_instances(const struct payload *p, struct distill_instance **instances,
-                                float **visual, struct err *err);
+enum status simulated_instances(const struct payload *p, int tokens,
+                                struct distill_instance **instances, float **visual,
+                                struct err *err);
 
 #endif

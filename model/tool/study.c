@@ -124,6 +124,7 @@ static void uplink_settings(json *o, const struct trial_options *t)
         return;
     json_set_string(o, "tokens", SCORE_NAMES[t->edge.uts.score]);
     json_set_int(o, "keep", t->edge.uts.keep);
+    json_set_bool(o, "rest", t->edge.uts.rest);
     json_set_int(o, "passes", t->edge.uts.passes);
     json_set_number(o, "dropout", (double)t->edge.uts.dropout);
     if (t->edge.form == FORM_TOKENS)

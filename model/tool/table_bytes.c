@@ -42,12 +42,12 @@ static void token_rows(struct table *t, const struct table_plan *p,
     row_sends(t, UPLINK, UPLINK_PLAIN);
     table_row_add(t, &all, "up: all %d tokens, 4 bit", tokens)->edge.bits = 4;
     row_sends(t, UPLINK, UPLINK_PLAIN);
+    table_row_add(t, from, "up: %d tokens, %d bit", tokens / 2, from->edge.bits)->edge.uts.keep =
+        tokens / 2;
+    row_sends(t, UPLINK, UPLINK_PLAIN);
     table_row_add(t, from, "up: %d tokens, 8 bit", keep)->edge.bits = 8;
     row_sends(t, UPLINK, UPLINK_PLAIN);
     table_row_add(t, &p->cdcca, "up: %d tokens, %d bit = CD-CCA", keep, p->cdcca.edge.bits);
-    row_sends(t, UPLINK, UPLINK_PLAIN);
-    table_row_add(t, from, "up: %d tokens, %d bit", tokens / 5, from->edge.bits)->edge.uts.keep =
-        tokens / 5; /* about the bytes of a JPEG of quality 75 */
     row_sends(t, UPLINK, UPLINK_PLAIN);
 }
 
@@ -79,9 +79,11 @@ static void codec_rows(struct table *t, const struct table_plan *p,
     row_sends(t, DOWNLINK, MEASURES);
     table_row_add(t, from, "down: NF4")->codec = 'n';
     row_sends(t, DOWNLINK, MEASURES);
-    table_row_add(t, &p->cdcca, "down: 2 bit = CD-CCA");
+    table_row_add(t, from, "down: 2 bit")->codec = '2';
     row_sends(t, DOWNLINK, MEASURES);
     table_row_add(t, from, "down: sign, scales of blocks")->codec = 's';
+    row_sends(t, DOWNLINK, MEASURES);
+    table_row_add(t, &p->cdcca, "down: sign, 90%% of the blocks = CD-CCA");
     row_sends(t, DOWNLINK, MEASURES);
     for (size_t i = 0; i < sizeof shares / sizeof *shares; i++) {
         struct trial_options *o =

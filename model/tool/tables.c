@@ -128,6 +128,7 @@ static void ablation_make(struct table *t, const struct table_plan *p, int token
     table_row_add(t, &p->cdcca, "CD-CCA with the wavelet term")->distill.wavelet = 1;
     table_row_add(t, &p->cdcca, "CD-CCA without adapters")->trainable.adapter_width = 0;
     table_row_add(t, &p->cdcca, "CD-CCA with hard labels")->distill.labels = LABELS_HARD;
+    table_row_add(t, &p->cdcca, "CD-CCA without the rest's token")->edge.uts.rest = false;
     table_column_add(t, "target, mean of rounds", TARGET_MC, TARGET_DA, AT_MEAN);
     table_column_add(t, "target, last", TARGET_MC, TARGET_DA, AT_LAST);
     table_column_add(t, "new concepts, last", NEW_MC, NEW_DA, AT_LAST);

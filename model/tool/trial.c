@@ -59,7 +59,7 @@ struct trial_options trial_defaults(enum trial_method method)
         .distill = distill_defaults(),
         .adapt = adapt_defaults(method == TRIAL_COTTA ? ADAPT_COTTA : ADAPT_TENT),
         .trainable = trainable_defaults(),
-        .codec = '2',
+        .codec = 'b',
         .selected_share = compress_defaults().selected_share,
         .every_round = true,
         .seed = 1};

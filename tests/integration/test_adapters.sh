@@ -28,7 +28,7 @@ report() { # FILE KEY
 "$bin/cdcca-model" export --peft --model "$model" --out "$work/out" --json >"$work/exported" ||
     die "export"
 expect "PEFT's type" "$(jq -r .peft_type "$work/out/adapter_config.json")" LORA
-expect "PEFT's rank" "$(jq -r .r "$work/out/adapter_config.json")" 8
+expect "PEFT's rank" "$(jq -r .r "$work/out/adapter_config.json")" 16
 "$bin/cdcca-model" import --peft "$work/out" --model "$model" --out "$work/in" --json \
     >"$work/imported" || die "import"
 expect "the hash after the way out and back" "$(report imported sha256)" "$(report exported sha256)"

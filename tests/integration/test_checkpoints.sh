@@ -28,7 +28,7 @@ model synth --shape llama-110m --weights bf16 --shard-mib 64 --out "$work/bf16" 
 expect "shards" "$(find "$work/bf16" -name 'model-*.safetensors' | wc -l)" 5
 model quantize "$work/bf16" "$work/nf4" --to nf4 --double-quant --shard-mib 32 --json ||
     die "quantize: $(cat "$work/err")"
-if [ -z "${ASAN_OPTIONS:-}" ] && ! nm "$bin/cdcca-model" 2>/dev/null | grep -q __asan_init; then
+if [ -z "${ASAN_OPTIONS:-}" ] && ! nm "$bin/cdcca-model" 2>/dev/null | grep -c __asan_init >/dev/null; then
     peak=$(jq .peak_kib "$work/out")
     [ "$peak" -lt $((64 << 10)) ] || die "peak memory of $peak KiB for shards of 64 MiB"
 fi

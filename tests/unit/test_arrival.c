@@ -109,7 +109,8 @@ static void tokens_are_the_agents(void **state)
         simulated_upload(&f->window, f->pair.student, SENT, &o, &payload, &bytes, &err), STATUS_OK);
     assert_int_equal(a.bytes, bytes);
     assert_in_range(a.plain, bytes, 4 * bytes);
-    assert_int_equal(a.instances[SENT - 1].count, 5);
+    assert_int_equal(a.instances[SENT - 1].count, 5 + 1);
+    assert_int_equal(a.instances[SENT - 1].rest, f->window.tokens - 5);
     free(payload.instance);
     arrival_free(&a);
 }
@@ -117,7 +118,9 @@ static void tokens_are_the_agents(void **state)
 static void halves_are_the_same_tokens_not_quantized(void **state)
 {
     struct fixture *f = *state;
-    struct arrival eight = arrive(f, options_of(FORM_TOKENS, 8, 5));
+    struct simulated_options plain = options_of(FORM_TOKENS, 8, 5);
+    plain.uts.rest = false;
+    struct arrival eight = arrive(f, plain);
     struct arrival half = arrive(f, options_of(FORM_F16, 8, 5));
     for (int i = 0; i < SENT; i++)
         for (int t = 0; t < 5; t++) {

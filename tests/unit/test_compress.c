@@ -164,14 +164,15 @@ static void test_error_feedback_converges(void **state)
     struct fixture *f = *state;
     struct compress_options options = compress_defaults();
     double first = 0;
-    for (int round = 0; round < 6; round++) {
+    for (int round = 0; round < 9; round++) {
         struct delta d;
         encode(f, &options, &d);
         delta_free(&d);
         first = round ? first : error_of(f);
         memcpy(f->base, f->decoded, f->set.values * sizeof *f->base);
     }
-    assert_true(error_of(f) < 0.1 * first);
+    if (!(error_of(f) < 0.25 * first))
+        fail_msg("%g of the first delta's error is left", error_of(f) / first);
 }
 
 static void test_infinite_update(void **state)

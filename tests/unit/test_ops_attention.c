@@ -8,7 +8,7 @@ struct shape {
     bool causal;
     const int *key_count;
     const uint8_t *key_mask;
-    const int *first;
+    const int *first, *last_weight;
 };
 
 static struct attention attention_of(const struct shape *s)
@@ -18,7 +18,8 @@ static struct attention attention_of(const struct shape *s)
                               .causal = s->causal,
                               .first = s->first,
                               .key_count = s->key_count,
-                              .key_mask = s->key_mask};
+                              .key_mask = s->key_mask,
+                              .last_weight = s->last_weight};
 }
 
 static struct tensor attention_op(struct tape *tape, struct tensor *x, struct param *p,
@@ -47,6 +48,8 @@ static void reference_probs(double *p, double *const *x, const struct shape *s, 
             score += x[0][((b * s->Tq + t) * s->H + h) * s->D + d] *
                      x[1][((b * s->Tk + i) * s->KV + kv) * s->D + d];
         p[i] = key_seen(s, b, t, i) ? exp(score / sqrt((double)s->D)) : 0;
+        if (s->last_weight && i + 1 == (s->key_count ? s->key_count[b] : s->Tk))
+            p[i] *= s->last_weight[b];
         sum += p[i];
     }
     for (int i = 0; i < s->Tk && sum > 0; i++)
@@ -141,6 +144,19 @@ static void test_first_positions(void **state)
     struct shape s = {.B = 3, .Tq = 3, .Tk = 7, .H = 2, .KV = 1, .D = 4, .causal = true};
     (void)state;
     s.first = first;
+    attention_check(s);
+    s.key_count = count;
+    attention_check(s);
+    s.Tq = 1;
+    attention_check(s);
+}
+
+/* A last key of weight n counts as n equal keys, on the way there and back. */
+static void test_a_last_key_stands_for_many(void **state)
+{
+    static const int weight[3] = {53, 1, 7}, count[3] = {6, 3, 1};
+    struct shape s = {.B = 3, .Tq = 4, .Tk = 6, .H = 2, .KV = 2, .D = 8, .last_weight = weight};
+    (void)state;
     attention_check(s);
     s.key_count = count;
     attention_check(s);
@@ -335,7 +351,7 @@ static void test_inference_equals_recorded(void **state)
     for (int i = 0; i < 2 * LONG; i++)
         mask[i] = i % 3 != 0;
     for (size_t i = 0; i < sizeof queries / sizeof *queries; i++) {
-        struct shape s = {2, queries[i], LONG, 4, 2, 24, true, NULL, NULL, NULL};
+        struct shape s = {2, queries[i], LONG, 4, 2, 24, true, NULL, NULL, NULL, NULL};
         inference_check(&s, pool);
         s.causal = false, s.key_count = counts;
         inference_check(&s, NULL);
@@ -355,6 +371,7 @@ int main(void)
         cmocka_unit_test(test_causal),
         cmocka_unit_test(test_masks),
         cmocka_unit_test(test_first_positions),
+        cmocka_unit_test(test_a_last_key_stands_for_many),
         cmocka_unit_test(test_probabilities_are_copied_out),
         cmocka_unit_test(test_decoding_equals_the_whole),
         cmocka_unit_test(test_dropout_is_seeded_and_unbiased),

@@ -218,6 +218,8 @@ static const struct edit {
     {"BQABAAIA", "BQACAAIA", STATUS_MALFORMED, "positions must rise"},
     {"BQABAAIA", "BQACAAEA", STATUS_MALFORMED, "positions must rise"},
     {"BQABAAIA", "ABABAAIA", STATUS_MALFORMED, "the limit is 4095"},
+    {"BQABAAIA", "BQD//wIA", STATUS_MALFORMED, "65535 for an instance's last"},
+    {"BQABAAIA", "//8BAAIA", STATUS_MALFORMED, "but not its first"},
     {"BQABAAIA", "BQABAA==", STATUS_SHAPE, "scales has 6 bytes"},
     {"BQABAAIA", "BQABAAI=", STATUS_SHAPE, "positions has 5 bytes"},
     /* scales 1,1,1 */
