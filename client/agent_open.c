@@ -193,7 +193,9 @@ enum status agent_open(const struct agent_options *options, struct agent **out, 
     a->lock_fd = -1;
     a->jpeg.max = LIMIT_IMAGE_BYTES;
     a->round_started_ms = clock_monotonic_ms();
-    enum status status = agent_open_parts(a, err);
+    enum status status = notify_init(&a->notify, err);
+    if (status == STATUS_OK)
+        status = agent_open_parts(a, err);
     if (status != STATUS_OK) {
         agent_close(a);
         return status;
