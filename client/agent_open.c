@@ -4,7 +4,6 @@
 #include "api/base/hash.h"
 #include "api/base/log.h"
 #include "client/agent_state.h"
-#include "client/stop.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -162,6 +161,16 @@ static enum status agent_open_board(struct agent *a, struct err *err)
     return board_commit(&a->board, err);
 }
 
+static enum status agent_open_links(struct agent *a, struct err *err)
+{
+    TRY(uplink_start(a->options.cloud_url, a->device, a->spool, &a->board, &a->uplink, err));
+    struct downlink_options options = {.cloud_url = a->options.cloud_url,
+                                       .device = a->device,
+                                       .data_dir = a->options.data_dir,
+                                       .poll_s = (int)a->options.poll_s};
+    return downlink_start(a->io, &options, a->slots, &a->board, &a->downlink, err);
+}
+
 static enum status agent_open_parts(struct agent *a, struct err *err)
 {
     char path[PATH_MAX];
@@ -175,12 +184,7 @@ static enum status agent_open_parts(struct agent *a, struct err *err)
     TRY(pool_create((int)a->options.threads, &a->pool, err));
     if (a->options.lockstep)
         TRY(cloud_create(a->options.cloud_url, a->device, &a->cloud, err));
-    TRY(uplink_start(a->options.cloud_url, a->device, a->spool, &a->board, &a->uplink, err));
-    struct downlink_options options = {.cloud_url = a->options.cloud_url,
-                                       .device = a->device,
-                                       .data_dir = a->options.data_dir,
-                                       .poll_s = (int)a->options.poll_s};
-    return downlink_start(a->io, &options, a->slots, &a->board, &a->downlink, err);
+    return a->options.cloud_url ? agent_open_links(a, err) : STATUS_OK;
 }
 
 enum status agent_open(const struct agent_options *options, struct agent **out, struct err *err)
@@ -220,7 +224,6 @@ static void agent_last_words(struct agent *a)
 
 void agent_close(struct agent *a)
 {
-    stop_request(); /* breaks off calls that wait at the cloud */
     uplink_stop(a->uplink);
     downlink_stop(a->downlink);
     if (a->board.io)

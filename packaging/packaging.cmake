@@ -52,6 +52,22 @@ else()
     add_custom_target(pages ALL DEPENDS ${pages})
 endif()
 
+# ---- the agent as a library: client/cdcca.h ----
+
+add_library(edge SHARED client/cdcca.c)
+target_link_libraries(edge PRIVATE client)
+target_link_options(edge PRIVATE -Wl,--version-script=${packaging}/cdcca-edge.map)
+set_target_properties(edge PROPERTIES OUTPUT_NAME cdcca-edge VERSION ${PROJECT_VERSION} SOVERSION 0
+    LINK_DEPENDS ${packaging}/cdcca-edge.map)
+set_source_files_properties(client/infer.c PROPERTIES
+    COMPILE_DEFINITIONS CDCCA_DATADIR="${CMAKE_INSTALL_FULL_DATADIR}/cdcca")
+configure_file(${packaging}/cdcca-edge.pc.in ${made}/cdcca-edge.pc @ONLY)
+install(TARGETS edge LIBRARY COMPONENT lib NAMELINK_COMPONENT dev)
+install(FILES client/cdcca.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/cdcca COMPONENT dev)
+install(FILES ${made}/cdcca-edge.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT dev)
+install(FILES examples/ask.c DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/libcdcca-edge-dev/examples
+    COMPONENT dev)
+
 foreach(model teacher student)
     install(DIRECTORY models/${model} DESTINATION ${CMAKE_INSTALL_DATADIR}/cdcca/models
         COMPONENT models)
@@ -85,12 +101,17 @@ install(DIRECTORY DESTINATION /var/spool/cdcca-edge COMPONENT edge)
 
 # ---- the packages ----
 
-set(components cloud edge model models)
+set(components cloud edge model models lib dev)
+foreach(component cloud edge model models)
+    set(package_${component} cdcca-${component})
+endforeach()
+set(package_lib libcdcca-edge0)
+set(package_dev libcdcca-edge-dev)
 set(blas "libopenblas0-pthread | libopenblas0") # loaded at run time (model/tensor/blas.c)
 set(models "cdcca-models (= ${PROJECT_VERSION})")
 foreach(component ${components})
     string(TOUPPER ${component} upper)
-    set(package cdcca-${component})
+    set(package ${package_${component}})
     install(FILES ${packaging}/debian/copyright ${made}/changelog.gz
         DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/${package} COMPONENT ${component})
     set(CPACK_DEBIAN_${upper}_PACKAGE_NAME ${package})
@@ -103,6 +124,16 @@ set(CPACK_DEBIAN_CLOUD_PACKAGE_DEPENDS "${blas}, ${models}")
 set(CPACK_DEBIAN_EDGE_PACKAGE_DEPENDS "${blas}, ${models}")
 set(CPACK_DEBIAN_MODEL_PACKAGE_DEPENDS "${blas}")
 set(CPACK_DEBIAN_MODEL_PACKAGE_RECOMMENDS "${models}")
+set(CPACK_DEBIAN_LIB_PACKAGE_DEPENDS "${blas}")
+set(CPACK_DEBIAN_LIB_PACKAGE_RECOMMENDS "${models}")
+set(CPACK_DEBIAN_LIB_PACKAGE_SECTION libs)
+set(CPACK_DEBIAN_LIB_PACKAGE_GENERATE_SHLIBS ON)
+set(CPACK_DEBIAN_LIB_PACKAGE_GENERATE_SHLIBS_POLICY ">=")
+file(WRITE ${made}/debian-lib/triggers "activate-noawait ldconfig\n")
+set(CPACK_DEBIAN_LIB_PACKAGE_CONTROL_EXTRA ${made}/debian-lib/triggers)
+set(CPACK_DEBIAN_DEV_PACKAGE_DEPENDS "libcdcca-edge0 (= ${PROJECT_VERSION})")
+set(CPACK_DEBIAN_DEV_PACKAGE_SECTION libdevel)
+set(CPACK_DEBIAN_DEV_PACKAGE_SHLIBDEPS OFF)
 set(CPACK_DEBIAN_MODELS_PACKAGE_ARCHITECTURE all)
 set(CPACK_DEBIAN_MODELS_PACKAGE_SHLIBDEPS OFF)
 
