@@ -7,7 +7,7 @@ CFLAGS="$(dpkg-buildflags --get CFLAGS) $(dpkg-buildflags --get CPPFLAGS)"
 LDFLAGS=$(dpkg-buildflags --get LDFLAGS)
 export CFLAGS LDFLAGS
 cmake --preset package
-cmake --build --preset package --target pages edge
+cmake --build --preset package --target pages edge changelog
 rm -rf build/package/packages
 cd build/package
 cpack

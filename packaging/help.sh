@@ -1,11 +1,22 @@
 # help.sh: what a program says of itself, as data: the man pages and the completions are made from
-# it, so that neither can differ from the program. Sourced; $program is the built program.
+# it, so that neither can differ from the program. Sourced with $program = the built program.
 # Rows have fields between $field: a tab would not do, read drops an empty field before one.
 field=$'\037'
 
-# help_text WORD...: the --help of a command, as in a plain environment
+declare -gA help_of # its --help, by command
+
+# help_load WORD...: asks the program, once for every command, as in a plain environment
+help_load() {
+    local name
+    help_of["/$*"]=$(env -i PATH="$PATH" "$program" "$@" --help)
+    while read -r name; do
+        help_load "$@" "$name"
+    done < <(help_commands "$@")
+}
+
+# help_text WORD...: the --help of a command
 help_text() {
-    env -i PATH="$PATH" "$program" "$@" --help
+    printf '%s\n' "${help_of["/$*"]}"
 }
 
 # help_commands WORD...: the commands one step below, one a line
@@ -52,3 +63,5 @@ help_walk() {
         help_walk "$do" "$@" "$name"
     done < <(help_commands "$@")
 }
+
+help_load

@@ -18,7 +18,6 @@ set(summary_dev "CD-CCA's agent as a C library: header, example")
 # made_by(OUTPUT SCRIPT PROGRAM ARGUMENT...): a file that a script here prints
 function(made_by output script program)
     add_custom_command(OUTPUT ${made}/${output}
-        COMMAND ${CMAKE_COMMAND} -E make_directory ${made}
         COMMAND bash ${packaging}/${script} $<TARGET_FILE:${program}> ${ARGN} > ${made}/${output}
         DEPENDS ${program} ${packaging}/${script} ${packaging}/help.sh VERBATIM)
 endfunction()
@@ -30,7 +29,8 @@ function(zipped output file)
 endfunction()
 
 zipped(changelog.gz ${packaging}/debian/changelog)
-set(pages ${made}/changelog.gz)
+add_custom_target(changelog ALL DEPENDS ${made}/changelog.gz)
+set(pages)
 foreach(component cloud edge model)
     set(name cdcca-${component})
     set(template ${packaging}/man/${name}.1.in)
@@ -127,9 +127,11 @@ set(CPACK_DEBIAN_MODEL_PACKAGE_RECOMMENDS "${models}")
 set(CPACK_DEBIAN_LIB_PACKAGE_DEPENDS "${blas}")
 set(CPACK_DEBIAN_LIB_PACKAGE_RECOMMENDS "${models}")
 set(CPACK_DEBIAN_LIB_PACKAGE_SECTION libs)
-set(CPACK_DEBIAN_LIB_PACKAGE_GENERATE_SHLIBS ON)
-set(CPACK_DEBIAN_LIB_PACKAGE_GENERATE_SHLIBS_POLICY ">=")
+set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
+set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS_POLICY ">=")
 file(WRITE ${made}/debian-lib/triggers "activate-noawait ldconfig\n")
+install(FILES ${packaging}/debian/${package_lib}.lintian-overrides COMPONENT lib
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/lintian/overrides RENAME ${package_lib})
 set(CPACK_DEBIAN_LIB_PACKAGE_CONTROL_EXTRA ${made}/debian-lib/triggers)
 set(CPACK_DEBIAN_DEV_PACKAGE_DEPENDS "libcdcca-edge0 (= ${PROJECT_VERSION})")
 set(CPACK_DEBIAN_DEV_PACKAGE_SECTION libdevel)

@@ -36,7 +36,6 @@ exported=$(nm -D --defined-only "$LD_LIBRARY_PATH/libcdcca-edge.so.0" |
 
 # ---- the built-in student ----
 
-"$root/build/none" 2>/dev/null || true
 "$bin/cdcca-model" generate-world world:source --count 2 --seed 3 --out "$work/world" \
     >"$work/answer" 2>&1 || die "generate-world"
 questions() { jq -r '"'"$work/world"'/\(.image) \(.question)"' "$work/world/questions.jsonl"; }
@@ -69,8 +68,9 @@ for word in red two yes blue; do
     echo "= $word" >&9
 done
 until_true "four corrections are at the cloud" uploads_are 4
-get "/tokens/1" >/dev/null
-expect "the first correction" "$(answer '.items[0].correction // .correction // "none"')" red
+for word in red two yes blue; do
+    grep -rqaE "correction[^,}]*$word" "$work/data" || die "the correction '$word' is not at the cloud"
+done
 distill '{"steps": 4, "holdout": 0}' >/dev/null
 until_true "version 1 answers" newest_is 1
 exec 9>&-

@@ -68,6 +68,10 @@ check_contents() {
     depends cdcca-cloud libmicrohttpd12 libsqlite3-0
     depends cdcca-edge libcurl4
     holds cdcca-models usr/share/cdcca/models/{student,teacher}/{config.json,model.safetensors,tokenizer.json}
+    holds libcdcca-edge0 "usr/lib/$(dpkg-architecture -qDEB_HOST_MULTIARCH)/libcdcca-edge.so.0"
+    holds libcdcca-edge-dev usr/include/cdcca/cdcca.h usr/share/doc/libcdcca-edge-dev/examples/ask.c
+    depends libcdcca-edge-dev libcdcca-edge0
+    depends libcdcca-edge0 libcurl4 libopenblas0-pthread
     expect "the models' architecture" "$(field cdcca-models Architecture)" all
 }
 
@@ -231,6 +235,7 @@ make_root
 install_all
 inside cdcca-model generate-world world:target --count 1 --out /tmp/world >"$work/world.log" 2>&1
 cp "$(find "$root/tmp/world" -name '*.png')" "$work/scene.png"
+! inside sh -c 'ldd /usr/lib/*/libcdcca-edge.so.0' | grep "not found" || die "the library lacks something"
 present no /etc/systemd/system/multi-user.target.wants/cdcca-{cloud,edge}.service
 run_loop
 

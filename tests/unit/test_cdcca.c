@@ -87,7 +87,7 @@ static void options_that_cannot_be_are_told(void **state)
     expect_refused(&bad, CDCCA_USAGE, "data_dir");
     bad = p.options, bad.budget = 1.5;
     expect_refused(&bad, CDCCA_USAGE, "budget 1.5");
-    bad = p.options, bad.budget = NAN;
+    bad = p.options, bad.budget = (double)NAN;
     expect_refused(&bad, CDCCA_USAGE, "budget");
     bad = p.options, bad.window = -1;
     expect_refused(&bad, CDCCA_USAGE, "window -1");
