@@ -183,10 +183,11 @@ static void agent_pace(struct agent *a)
         return;
     if (a->due_ms < now - 1000.0)
         a->due_ms = now;
-    for (; a->due_ms > now && !stop_requested(); now = (double)clock_monotonic_ms()) {
+    while (a->due_ms > now && !stop_requested()) {
         double left = a->due_ms - now;
         stop_sleep_ms(left < AGENT_PACE_STEP_MS ? (int64_t)left + 1 : AGENT_PACE_STEP_MS);
         notify_alive(&a->notify);
+        now = (double)clock_monotonic_ms();
     }
     a->due_ms += 1000.0 / a->options.rate;
 }
