@@ -316,12 +316,13 @@ enum status agent_run(const struct agent_options *options, struct err *err)
 {
     struct agent *a;
     TRY(agent_open(options, &a, err));
-    notify_send(&a->notify, "READY=1");
-    if (a->options.lockstep && agent_round_is_open(a))
-        agent_finish_round(a);
     enum status status = agent_open_segment(a, err);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
+        notify_send(&a->notify, "READY=1");
+        if (a->options.lockstep && agent_round_is_open(a))
+            agent_finish_round(a);
         status = agent_loop(a, err);
+    }
     notify_send(&a->notify, "STOPPING=1");
     agent_close_window(a);
     if (status == STATUS_OK && !stop_requested() && !uplink_drain(a->uplink, AGENT_DRAIN_MS))

@@ -28,6 +28,11 @@ watched bad "$bin/cdcca-cloud" serve --listen 127.0.0.1:0 --data "$work/data" \
 wait "$watched_pid"
 [ "$(grep -c READY "$work/bad.states")" = 0 ] || die "READY=1 from a cloud without a teacher"
 
+watched nosource "$bin/cdcca-edge" run --cloud http://127.0.0.1:1 --model "$work/student" \
+    --data "$work/nosource" --source "$work/nowhere"
+wait "$watched_pid"
+[ "$(grep -c READY "$work/nosource.states")" = 0 ] || die "READY=1 from an agent without a source"
+
 watched cloud "${cloud[@]}"
 cloud_pid=$watched_pid
 until_true "the cloud is ready" has_ready cloud
