@@ -73,7 +73,7 @@ static enum status options_convert(const struct cdcca_options *o, char room[PATH
                                   .source = "applications",
                                   .budget = o->budget > 0 ? o->budget : 0.1,
                                   .window = o->window ? o->window : 100,
-                                  .keep = 29,
+                                  .keep = uts_defaults().keep,
                                   .bits = 4,
                                   .threads = o->threads,
                                   .poll_s = 30,
