@@ -1,9 +1,10 @@
 /* A flood of uploads: net_flood PORT SERVICE_PID PAYLOAD CONNECTIONS SECONDS
  *
- * CONNECTIONS clients, several times the places of the service's queue, each sending the next upload
- * as soon as the last is answered, whatever the answer asks of it. Holds that each answer is 201, or
- * 429 or 503 with Retry-After; that none is missing; that the service's memory stays below 256 MiB
- * more; that afterwards it takes uploads as always; and that it has stored as many as it said. */
+ * CONNECTIONS clients, several times the places of the service's queue, each sending the next
+ * upload as soon as the last is answered, whatever the answer asks of it. Holds that each answer is
+ * 201, or 429 or 503 with Retry-After; that none is missing; that the service's memory stays below
+ * 256 MiB more; that afterwards it takes uploads as always; and that it has stored as many as it
+ * said. */
 #include "api/base/clock.h"
 #include "peer.h"
 #include "upload.h"

@@ -1,10 +1,10 @@
 /* Slow clients: net_slow PORT SERVICE_PID COUNT
  *
- * COUNT connections from 50 loopback addresses, a third each that trickles headers, a body, or reads
- * its answers by the byte. Beside them a good client that asks for /healthz on new connections, all
- * the time. Ends when the service has dropped every trickler: it has as many descriptors as before.
- * Holds that this comes to pass, that the good client is always answered, and that the service's
- * memory grew by less than 64 MiB; prints the good client's times. */
+ * COUNT connections from 50 loopback addresses, a third each that trickles headers, a body, or
+ * reads its answers by the byte. Beside them a good client that asks for /healthz on new
+ * connections, all the time. Ends when the service has dropped every trickler: it has as many
+ * descriptors as before. Holds that this comes to pass, that the good client is always answered,
+ * and that the service's memory grew by less than 64 MiB; prints the good client's times. */
 #include "api/base/clock.h"
 #include "peer.h"
 #include <dirent.h>
@@ -150,7 +150,8 @@ static void run_trickle(struct run *run)
         long kb = memory_kb(run->pid);
         run->peak_kb = kb > run->peak_kb ? kb : run->peak_kb;
         run->left = descriptors(run->pid) - run->before;
-    } while (run->left > 1 && clock_monotonic_ms() - start < PATIENCE_MS); /* 1: the good client's */
+    } while (run->left > 1 &&
+             clock_monotonic_ms() - start < PATIENCE_MS); /* 1: the good client's */
     printf("%d tricklers, %d left after %lld s\n", run->count, run->left > 1 ? run->left : 0,
            (long long)(clock_monotonic_ms() - start) / 1000);
 }
