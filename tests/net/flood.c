@@ -1,4 +1,4 @@
-/* A flood of uploads: net_flood PORT SERVICE_PID PAYLOAD CONNECTIONS SECONDS
+/* A flood of uploads: net_flood PORT SERVICE_PID PAYLOAD CONNECTIONS SECONDS [FIRST]
  *
  * CONNECTIONS clients, several times the places of the service's queue, each sending the next
  * upload as soon as the last is answered, whatever the answer asks of it. Holds that each answer is
@@ -193,14 +193,17 @@ int main(int argc, char **argv)
 {
     static struct flood flood;
     struct rlimit files = {0};
-    if (argc != 6 || atoi(argv[4]) > CONNECTIONS_MAX)
-        return fprintf(stderr, "usage: net_flood PORT PID PAYLOAD CONNECTIONS SECONDS\n"), 2;
+    if (argc < 6 || atoi(argv[4]) > CONNECTIONS_MAX)
+        return fprintf(stderr, "usage: net_flood PORT PID PAYLOAD CONNECTIONS SECONDS [FIRST]\n"),
+               2;
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
     flood.port = atoi(argv[1]);
     upload_open(&flood.upload, argv[3]);
+    flood.next = argc > 6 ? (unsigned)strtoul(argv[6], NULL, 10) : 0;
     int pid = atoi(argv[2]);
+    long before = uploads_count(flood.port);
     long before_kb = memory_kb(pid);
     flood_open(&flood, atoi(argv[4]));
     int64_t start = clock_monotonic_ms();
@@ -213,7 +216,7 @@ int main(int argc, char **argv)
            flood.count, seconds, flood.stored, (double)flood.stored / seconds, flood.refused,
            flood.failed, grown_kb);
     bool after = moved && afterwards(&flood);
-    long there = uploads_count(flood.port);
+    long there = uploads_count(flood.port) - before;
     printf("afterwards %s; acknowledged %ld, stored %ld\n", after ? "as always" : "not as always",
            flood.stored, there);
     upload_close(&flood.upload);
