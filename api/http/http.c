@@ -64,10 +64,17 @@ struct http {
     bool stopping;
 };
 
+/* More threads than cores only wake each other up. Two at least: one may be in a long answer. */
+static int threads_default(void)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return cores < 2 ? 2 : cores > 16 ? 16 : (int)cores;
+}
+
 struct http_config http_defaults(void)
 {
     return (struct http_config){
-        .threads = 4,
+        .threads = threads_default(),
         .connections = 1024,
         .bodies_bytes = 128u << 20,
         .limits =

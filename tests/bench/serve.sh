@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# serve.sh [REPETITIONS [SECONDS]]: cdcca-cloud beside nginx on the same two jobs, in turn, by work
+# serve.sh [REPETITIONS [SECONDS]]: cdcca-cloud beside nginx, and beside libmicrohttpd, on which it
+# is built, alone (bench_mhd.c), on the same two jobs, in turn, by work
 # per CPU second of the server (utime + stime of its processes, so that the client's share and other
 # programs do not count): GET /deltas/1 of a 1 MB patch in bytes, GET /healthz in requests. Then
 # uploads of 16 KB, durable when they are answered: many at once beside one after another.
@@ -28,9 +29,10 @@ nginx_start() {
     cp "$work/patch" "$work/www/deltas/1"
     cat >"$work/nginx.conf" <<CONF
 daemon off;
+user root;
 pid $work/nginx/pid;
 error_log $work/nginx/error.log;
-worker_processes 4;
+worker_processes $(nproc);
 events { worker_connections 1024; }
 http {
     access_log off;
@@ -64,6 +66,12 @@ CONF
     die "nginx did not start: $(cat "$work/nginx/start.log")"
 }
 
+# mhd_start: the bare library; it ends with this script, whose pipe it reads
+mhd_start() {
+    exec 4> >(exec "$bin/tests/bench/bench_mhd" $((port + 2)) "$work/patch")
+    mhd_pid=$!
+}
+
 # patch_make: a round, whose patch is then replaced by a file of 1 MB: what it says does not matter
 patch_make() {
     payload 1 24 >"$work/a"
@@ -88,21 +96,23 @@ cpu() {
 measured() {
     local before after requests
     before=$(cpu "$1")
-    requests=$(wrk -t 1 -c 16 -d "${seconds}s" "$2" | awk '/requests in/ {print $1}')
+    requests=$(wrk -t 1 -c 16 -d "${seconds}s" "$2" | tee "$work/wrk" |
+        awk '/requests in/ {print $1}')
     after=$(cpu "$1")
-    jq -n "$requests * $(getconf CLK_TCK) / ($after - $before)"
+    ! grep -q Non-2xx "$work/wrk" || die "$2: $(cat "$work/wrk")"
+    jq -n "$requests * $(getconf CLK_TCK) / ($after - $before) | floor"
 }
 
-# beside PATH: both in turn; per pair the ratio ours to nginx
+# beside PATH: all three in turn; per turn the ratios to nginx
 beside() {
-    local ours theirs
     for _ in $(seq "$repetitions"); do
-        ours=$(measured "$cloud_pid" "$url$1")
-        theirs=$(measured "$nginx_pid" "http://127.0.0.1:$nginx_port$1")
-        echo "{\"ours\": $ours, \"nginx\": $theirs}"
-    done | jq -s 'map(. + {ratio: (.ours / .nginx)}) | sort_by(.ratio) |
-        {ours: .[length / 2 | floor].ours, nginx: .[length / 2 | floor].nginx,
-         ratio: .[length / 2 | floor].ratio, ratios: map(.ratio)}'
+        jq -n --argjson ours "$(measured "$cloud_pid" "$url$1")" \
+            --argjson mhd "$(measured "$mhd_pid" "http://127.0.0.1:$((port + 2))$1")" \
+            --argjson nginx "$(measured "$nginx_pid" "http://127.0.0.1:$nginx_port$1")" \
+            '{ours: $ours, mhd: $mhd, nginx: $nginx, ours_to_nginx: ($ours / $nginx),
+              mhd_to_nginx: ($mhd / $nginx)}'
+    done | jq -s 'sort_by(.ours_to_nginx) | .[length / 2 | floor] +
+        {every_ratio: map(.ours_to_nginx)}'
 }
 
 # stored CONNECTIONS FIRST: uploads a second
@@ -129,6 +139,7 @@ cloud_start
 nginx_port=$((port + 1))
 patch_make
 nginx_start
+mhd_start
 say "GET /healthz, requests per CPU second"
 healthz=$(beside /healthz)
 say "GET /deltas/1, requests of 1 MB per CPU second"

@@ -150,7 +150,7 @@ static bool flood_run(struct flood *flood, int64_t ms)
                 client_begin(flood, &flood->client[i]);
         if (flood->busy && !flood_step(flood))
             return false;
-    } while (flood->busy);
+    } while (flood->busy || clock_monotonic_ms() < end);
     return true;
 }
 
