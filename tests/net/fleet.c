@@ -100,12 +100,13 @@ static void line_step(struct fleet *fleet, struct line *line, int64_t now)
 
 /* ---- hearing ---- */
 
-static void line_failed(struct fleet *fleet, struct line *line, int64_t now)
+/* answered: it said "later". */
+static void line_failed(struct fleet *fleet, struct line *line, bool answered, int64_t now)
 {
     curl_off_t retry_s = 0;
     curl_easy_getinfo(line->curl, CURLINFO_RETRY_AFTER, &retry_s);
     line->due_ms = now + backoff_next(&line->backoff, retry_s * 1000);
-    if (fleet->phase != PHASE_STEADY)
+    if (answered || fleet->phase != PHASE_STEADY)
         return;
     fleet->phase = PHASE_AWAY;
     fleet->away_ms = now;
@@ -140,7 +141,7 @@ static void line_done(struct fleet *fleet, struct line *line, CURLcode code)
     if (ok)
         line_answered(fleet, line, now);
     else
-        line_failed(fleet, line, now);
+        line_failed(fleet, line, code == CURLE_OK, now);
 }
 
 static void fleet_step(struct fleet *fleet)
