@@ -17,7 +17,7 @@ struct store {
     struct db *writer;
     char doomed[STORE_DOOMED][HASH_HEX]; /* blobs to remove once their rows' end is committed */
     int doomed_count;
-    struct blobs blobs; /* of this group, not yet durable */
+    struct blobs blobs;        /* of this group, not yet durable */
     pthread_mutex_t read_lock; /* guards reader; held for one query */
     struct db *reader;
 };

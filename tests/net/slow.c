@@ -75,8 +75,8 @@ static int trickler_open(int port, int i)
 {
     static const char *const begin[KINDS] = {
         "GET /healthz HTTP/1.1\r\nHost: x\r\nX: ",
-        "POST /tokens HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-        "Content-Length: 1000000\r\n\r\n{",
+        ("POST /tokens HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+         "Content-Length: 1000000\r\n\r\n{"),
         "GET /openapi.yaml HTTP/1.1\r\nHost: x\r\n\r\n"};
     char from[32];
     enum kind kind = (enum kind)(i % KINDS);
