@@ -4,17 +4,17 @@
  * exchange_begin, at the first call with complete headers, refuses what can be refused without the
  * body; exchange_body collects it under the route's cap and the shared budget; exchange_run calls
  * the handler; exchange_send queues the answer; on_completed frees everything. A suspended exchange
- * (deferred or parked) comes back through exchange_resumed.
+ * (deferred or parked, wait.c) comes back through exchange_resumed; a stream (event_stream.c) is
+ * asked for bytes by on_stream.
  *
  * Refusals of small bodies are answered after the body was read and dropped, so that the client
  * sees the answer and not a reset; those of big or oddly framed ones at once, and the connection
- * closes.
- *
- * http->lock guards the list of parked exchanges, the counters and the flags beside it. */
-#include "api/http/http.h"
+ * closes. */
 #include "api/base/clock.h"
 #include "api/base/log.h"
+#include "api/http/exchange.h"
 #include "api/wire/zst.h"
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <microhttpd.h>
@@ -24,44 +24,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { DROP_MAX = 1 << 20, TYPE_MAX = 80, CONNECTION_MEMORY = 32 << 10 };
-
-enum stage { STAGE_HEADERS, STAGE_BODY, STAGE_WAITING, STAGE_ANSWERED };
-
-struct exchange {
-    struct http_request request; /* first: handlers' pointers are cast back */
-    struct http *http;
-    struct MHD_Connection *connection;
-    struct watch *watch;
-    struct target target;
-    struct err target_problem;
-    char params[TARGET_BYTES], type[TYPE_MAX];
-    const struct http_route *route;
-    enum stage stage;
-    bool zstd, refused; /* refused: the answer stands, the body is dropped */
-    struct buf wire, raw;
-    size_t charged, dropped;
-    bool counted, listed; /* under http->lock */
-    uint64_t generation;  /* of the last wake that the handler has seen */
-    int64_t deadline_ms;  /* of parking */
-    struct exchange *next, *previous;
-};
-
-struct http {
-    struct http_config config;
-    struct MHD_Daemon *daemon;
-    struct watcher *watcher;
-    _Atomic size_t bodies_bytes;
-    pthread_mutex_t lock;
-    pthread_cond_t idle; /* active == 0 */
-    struct exchange *parked;
-    int parked_count, active;
-    uint64_t generation;
-    bool stopping;
-};
+enum { DROP_MAX = 1 << 20, CONNECTION_MEMORY = 32 << 10, STREAM_BLOCK = 4096 };
 
 struct http_config http_defaults(void)
 {
@@ -69,6 +36,8 @@ struct http_config http_defaults(void)
         .threads = 4,
         .connections = 1024,
         .bodies_bytes = 128u << 20,
+        .heartbeat_ms = 15000,
+        .stream_ms = 3600000,
         .limits =
             {.header_ms = 10000, .idle_ms = 60000, .grace_ms = 15000, .rate = 4096, .tick_ms = 100},
     };
@@ -84,9 +53,20 @@ const char *http_header(struct http_request *request, const char *name)
 
 /* ---- answering ---- */
 
-static struct MHD_Response *response_create(struct http_response *r)
+static ssize_t on_stream(void *ctx, uint64_t at, char *out, size_t max)
 {
+    (void)at;
+    ssize_t n = stream_read(ctx, out, max);
+    return n < 0 ? MHD_CONTENT_READER_END_OF_STREAM : n;
+}
+
+static struct MHD_Response *response_create(struct exchange *x)
+{
+    struct http_response *r = &x->request.response;
     struct MHD_Response *response;
+    if (x->stream.fill)
+        return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, on_stream, x,
+                                                 NULL);
     if (r->fd >= 0) {
         response = MHD_create_response_from_fd_at_offset64(r->size, r->fd, r->first);
         if (response)
@@ -101,20 +81,31 @@ static struct MHD_Response *response_create(struct http_response *r)
     return response;
 }
 
+static void headers_add(struct exchange *x, struct MHD_Response *response)
+{
+    const struct http_response *r = &x->request.response;
+    for (int i = 0; i < r->headers; i++)
+        MHD_add_response_header(response, r->header[i].name, r->header[i].value);
+    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    MHD_add_response_header(response, "X-Request-Id", x->id);
+    pthread_mutex_lock(&x->http->lock);
+    bool last = x->http->stopping;
+    pthread_mutex_unlock(&x->http->lock);
+    if (last)
+        MHD_add_response_header(response, "Connection", "close");
+}
+
 static enum MHD_Result exchange_send(struct exchange *x)
 {
     struct http_response *r = &x->request.response;
     uint64_t size = r->fd >= 0 ? r->size : r->body.len;
-    struct MHD_Response *response = response_create(r);
+    struct MHD_Response *response = response_create(x);
     if (!response)
         return MHD_NO;
-    for (int i = 0; i < r->headers; i++)
-        MHD_add_response_header(response, r->header[i].name, r->header[i].value);
-    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    headers_add(x, response);
     x->stage = STAGE_ANSWERED;
+    x->sent = strcmp(x->request.method, "HEAD") == 0 ? 0 : size;
     watch_phase(x->watch, WATCH_ANSWER, size);
-    log_line(LOG_DEBUG, "http", "%s %s %d %llu bytes", x->request.method, x->request.path,
-             r->status, (unsigned long long)size);
     enum MHD_Result result = MHD_queue_response(x->connection, (unsigned)r->status, response);
     MHD_destroy_response(response);
     return result;
@@ -124,14 +115,13 @@ static enum MHD_Result exchange_run(struct exchange *x)
 {
     struct err err = {0};
     watch_phase(x->watch, WATCH_BUSY, 0);
-    pthread_mutex_lock(&x->http->lock);
-    x->generation = x->http->generation;
-    pthread_mutex_unlock(&x->http->lock);
+    wait_look(x, &x->http->parked);
     enum status status = x->route->handle(&x->request, &err);
     if (x->stage == STAGE_WAITING)
         return MHD_YES;
     if (status != STATUS_OK) {
         err.code = status;
+        stream_close(x);
         http_reply_problem(&x->request, 0, &err);
     }
     return exchange_send(x);
@@ -272,10 +262,7 @@ static enum MHD_Result exchange_begin(struct exchange *x, const char *method)
     struct err err = {0};
     int status = 0;
     x->request.method = method;
-    pthread_mutex_lock(&x->http->lock);
-    x->http->active++;
-    x->counted = true;
-    pthread_mutex_unlock(&x->http->lock);
+    access_identify(x);
     if (framing_check(x, &framing, &err) != STATUS_OK)
         return exchange_refuse_now(x, 400, &err);
     x->stage = STAGE_BODY;
@@ -327,6 +314,7 @@ static enum MHD_Result exchange_body(struct exchange *x, const char *data, size_
     struct err err = {0};
     int status = 0;
     watch_received(x->watch, *size);
+    x->received += *size;
     if (!x->refused && body_append(x, data, *size, &status, &err) != STATUS_OK)
         body_refuse(x, status, &err);
     if (x->refused)
@@ -361,89 +349,13 @@ static enum MHD_Result exchange_complete(struct exchange *x)
 
 /* ---- waiting ---- */
 
-static void parked_remove(struct http *http, struct exchange *x)
+void exchange_suspend(struct exchange *x)
 {
-    if (!x->listed)
-        return;
-    if (x->next)
-        x->next->previous = x->previous;
-    if (x->previous)
-        x->previous->next = x->next;
-    else
-        http->parked = x->next;
-    x->next = x->previous = NULL;
-    x->listed = false;
-    http->parked_count--;
-}
-
-static void parked_resume(struct http *http, bool all)
-{
-    int64_t now = clock_monotonic_ms();
-    for (struct exchange *x = http->parked, *next; x; x = next) {
-        next = x->next;
-        if (!all && now < x->deadline_ms)
-            continue;
-        parked_remove(http, x);
-        MHD_resume_connection(x->connection);
-    }
-}
-
-bool http_park(struct http_request *request, int64_t wait_ms)
-{
-    struct exchange *x = (struct exchange *)request;
-    struct http *http = x->http;
-    int64_t now = clock_monotonic_ms();
-    if (!x->deadline_ms)
-        x->deadline_ms = now + wait_ms;
-    pthread_mutex_lock(&http->lock);
-    bool ok = !http->stopping && now < x->deadline_ms &&
-              http->parked_count < http->config.connections / 4;
-    if (ok) {
-        x->stage = STAGE_WAITING;
-        MHD_suspend_connection(x->connection);
-        if (x->generation != http->generation) {
-            MHD_resume_connection(x->connection);
-        } else {
-            x->next = http->parked;
-            if (x->next)
-                x->next->previous = x;
-            http->parked = x;
-            x->listed = true;
-            http->parked_count++;
-        }
-    }
-    pthread_mutex_unlock(&http->lock);
-    return ok;
-}
-
-void http_wake(struct http *http)
-{
-    pthread_mutex_lock(&http->lock);
-    http->generation++;
-    parked_resume(http, true);
-    pthread_mutex_unlock(&http->lock);
-}
-
-static void on_tick(void *ctx)
-{
-    struct http *http = ctx;
-    pthread_mutex_lock(&http->lock);
-    parked_resume(http, false);
-    pthread_mutex_unlock(&http->lock);
-}
-
-void http_defer(struct http_request *request)
-{
-    struct exchange *x = (struct exchange *)request;
-    x->stage = STAGE_WAITING;
     MHD_suspend_connection(x->connection);
 }
 
-void http_complete(struct http_request *request, enum status status, const struct err *err)
+void exchange_resume(struct exchange *x)
 {
-    struct exchange *x = (struct exchange *)request;
-    if (status != STATUS_OK)
-        http_reply_problem(request, 0, err);
     MHD_resume_connection(x->connection);
 }
 
@@ -463,6 +375,11 @@ static void *on_target(void *ctx, const char *raw, struct MHD_Connection *connec
     x->http = ctx;
     x->connection = connection;
     x->request.app = x->http->config.app;
+    x->request.method = "none";
+    access_begin(x);
+    pthread_mutex_lock(&x->http->lock);
+    x->http->active++;
+    pthread_mutex_unlock(&x->http->lock);
     x->request.type = x->type;
     x->request.response.fd = -1;
     target_parse(raw, &x->target, &x->target_problem);
@@ -496,22 +413,41 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
     return MHD_YES;
 }
 
-static void on_completed(void *ctx, struct MHD_Connection *connection, void **state,
-                         enum MHD_RequestTerminationCode code)
+static const char *ended_how(enum MHD_RequestTerminationCode code)
 {
-    struct http *http = ctx;
-    struct exchange *x = *state;
-    (void)connection, (void)code;
-    if (!x)
-        return;
-    *state = NULL;
-    pthread_mutex_lock(&http->lock);
-    parked_remove(http, x);
-    if (x->counted && --http->active == 0)
-        pthread_cond_broadcast(&http->idle);
-    pthread_mutex_unlock(&http->lock);
-    watch_phase(x->watch, WATCH_IDLE, 0);
-    atomic_fetch_sub(&http->bodies_bytes, x->charged);
+    switch (code) {
+    case MHD_REQUEST_TERMINATED_COMPLETED_OK:
+        return NULL;
+    case MHD_REQUEST_TERMINATED_TIMEOUT_REACHED:
+        return "timeout";
+    case MHD_REQUEST_TERMINATED_DAEMON_SHUTDOWN:
+        return "shutdown";
+    case MHD_REQUEST_TERMINATED_CLIENT_ABORT:
+    case MHD_REQUEST_TERMINATED_READ_ERROR:
+        return "client gone";
+    case MHD_REQUEST_TERMINATED_WITH_ERROR:
+        break;
+    }
+    return "error";
+}
+
+static void client_text(struct MHD_Connection *connection, char out[INET6_ADDRSTRLEN])
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    const struct sockaddr *address = info ? info->client_addr : NULL;
+    strcpy(out, "unknown");
+    if (address && address->sa_family == AF_INET)
+        inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)address)->sin_addr, out,
+                  INET6_ADDRSTRLEN);
+    else if (address && address->sa_family == AF_INET6)
+        inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr, out,
+                  INET6_ADDRSTRLEN);
+}
+
+static void exchange_free(struct exchange *x)
+{
+    stream_close(x);
     if (x->request.response.fd >= 0)
         close(x->request.response.fd);
     buf_free(&x->request.response.body);
@@ -520,15 +456,38 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **st
     free(x);
 }
 
+static void on_completed(void *ctx, struct MHD_Connection *connection, void **state,
+                         enum MHD_RequestTerminationCode code)
+{
+    struct http *http = ctx;
+    struct exchange *x = *state;
+    char client[INET6_ADDRSTRLEN];
+    if (!x)
+        return;
+    *state = NULL;
+    client_text(connection, client);
+    access_end(x, client, ended_how(code));
+    wait_end(x);
+    watch_phase(x->watch, WATCH_IDLE, 0);
+    atomic_fetch_sub(&http->bodies_bytes, x->charged);
+    exchange_free(x);
+    pthread_mutex_lock(&http->lock);
+    if (--http->active == 0)
+        pthread_cond_broadcast(&http->idle);
+    pthread_mutex_unlock(&http->lock);
+}
+
 static void on_connection(void *ctx, struct MHD_Connection *connection, void **socket_context,
                           enum MHD_ConnectionNotificationCode code)
 {
     struct http *http = ctx;
     if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+        atomic_fetch_sub(&http->connections, 1);
         watch_close(*socket_context);
         *socket_context = NULL;
         return;
     }
+    atomic_fetch_add(&http->connections, 1);
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     *socket_context = info ? watch_open(http->watcher, info->connect_fd) : NULL;
@@ -542,6 +501,11 @@ __attribute__((format(printf, 2, 0))) static void on_log(void *ctx, const char *
     vsnprintf(text, sizeof text, format, arguments);
     text[strcspn(text, "\n")] = '\0';
     log_line(LOG_DEBUG, "http", "%s", text);
+}
+
+static void on_tick(void *ctx)
+{
+    wait_tick(ctx);
 }
 
 /* ---- start and stop ---- */
@@ -569,6 +533,8 @@ enum status http_start(const struct http_config *config, int listen_fd, struct h
     if (!http)
         return err_set(err, STATUS_NO_MEMORY, "out of memory");
     http->config = *config;
+    if (getrandom(&http->id_base, sizeof http->id_base, GRND_NONBLOCK) < 0)
+        http->id_base = (uint32_t)clock_wall_ms();
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -596,8 +562,10 @@ void http_drain(struct http *http, int64_t wait_ms)
         close(listen_fd);
     pthread_mutex_lock(&http->lock);
     http->stopping = true;
-    http->generation++;
-    parked_resume(http, true);
+    pthread_mutex_unlock(&http->lock);
+    http_wake(http);
+    http_wake_streams(http);
+    pthread_mutex_lock(&http->lock);
     while (http->active > 0 && pthread_cond_timedwait(&http->idle, &http->lock, &until) == 0)
         ;
     pthread_mutex_unlock(&http->lock);
@@ -613,4 +581,14 @@ void http_stop(struct http *http)
     pthread_cond_destroy(&http->idle);
     pthread_mutex_destroy(&http->lock);
     free(http);
+}
+
+struct http_gauges http_look(struct http *http)
+{
+    struct http_gauges now = {.connections = atomic_load(&http->connections)};
+    pthread_mutex_lock(&http->lock);
+    now.parked = http->parked.slots;
+    now.streams = http->streams.slots;
+    pthread_mutex_unlock(&http->lock);
+    return now;
 }

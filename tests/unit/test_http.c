@@ -5,8 +5,7 @@
 #include "api/http/http.h"
 #include "api/http/listen.h"
 #include "api/wire/zst.h"
-#include <netinet/in.h>
-#include <poll.h>
+#include "tests/unit/http_client.h"
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -15,12 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <cmocka.h>
-
-enum { ANSWER = 64 << 10, PATIENCE_MS = 20000 };
 
 struct service {
     struct http *http;
@@ -131,54 +126,18 @@ static int service_stop(void **state)
 
 static int client_open(const struct service *service)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons((uint16_t)service->port),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = client_connect(service->port);
     assert_true(fd >= 0);
-    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
     return fd;
-}
-
-static void client_send(int fd, const char *data, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = send(fd, data, len, MSG_NOSIGNAL);
-        if (n <= 0)
-            return;
-        data += n;
-        len -= (size_t)n;
-    }
-}
-
-/* Reads until the peer closes (true), or for ms without a word (false). */
-static bool client_read(int fd, char answer[ANSWER], int ms)
-{
-    size_t len = 0;
-    struct pollfd ready = {.fd = fd, .events = POLLIN};
-    answer[0] = '\0';
-    while (len < ANSWER - 1 && poll(&ready, 1, ms) > 0) {
-        ssize_t n = read(fd, answer + len, ANSWER - 1 - len);
-        if (n <= 0)
-            return true;
-        len += (size_t)n;
-        answer[len] = '\0';
-    }
-    return false;
 }
 
 /* Sends a request and asks for the connection's end, so that the answer is whole. */
 static int ask(const struct service *service, const char *request, char answer[ANSWER])
 {
-    int fd = client_open(service);
-    client_send(fd, request, strlen(request));
-    bool closed = client_read(fd, answer, PATIENCE_MS);
-    close(fd);
-    assert_true(closed);
-    return strncmp(answer, "HTTP/1.1 ", 9) == 0 ? atoi(answer + 9) : 0;
+    int status = client_ask(service->port, request, answer);
+    assert_true(status >= 0);
+    return status;
 }
-
-#define END "Host: x\r\nConnection: close\r\n\r\n"
 
 /* ---- tests ---- */
 
@@ -387,7 +346,9 @@ static void parked_requests_are_few_and_do_not_block_others(void **state)
     }
     assert_int_equal(ask(*state, "GET /item/1 HTTP/1.1\r\n" END, answer), 200);
     for (int i = 0; i < 20; i++) {
-        answered += client_read(fds[i], answer, 100);
+        bool over = client_read(fds[i], answer, 100);
+        answered += over;
+        assert_true(!over || (strstr(answer, "503 ") && strstr(answer, "Retry-After: ")));
         close(fds[i]);
     }
     assert_int_equal(answered, 4);
@@ -441,6 +402,30 @@ static void a_taken_port_is_said_to_be(void **state)
 
 #define SERVED(test) cmocka_unit_test_setup_teardown(test, service_start, service_stop)
 
+static void every_answer_names_its_request(void **state)
+{
+    static char answer[ANSWER];
+    static const char *const bad[] = {"a b", "", "<x>", "a\"b",
+                                      "0123456789012345678901234567890123456789"
+                                      "0123456789012345678901234567890123456789"};
+    char request[256];
+    assert_int_equal(ask(*state, "GET /item/1 HTTP/1.1\r\nX-Request-Id: mine-1.A_\r\n" END, answer),
+                     200);
+    assert_non_null(strstr(answer, "X-Request-Id: mine-1.A_\r\n"));
+    assert_int_equal(ask(*state, "GET /broken HTTP/1.1\r\nX-Request-Id: mine-2\r\n" END, answer),
+                     409);
+    assert_non_null(strstr(answer, "X-Request-Id: mine-2\r\n"));
+    assert_non_null(strstr(answer, "\"request_id\":\"mine-2\""));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        snprintf(request, sizeof request, "GET /none HTTP/1.1\r\nX-Request-Id: %s\r\n" END, bad[i]);
+        assert_int_equal(ask(*state, request, answer), 404);
+        const char *id = strstr(answer, "X-Request-Id: "), *again = strstr(answer, "request_id");
+        assert_non_null(id);
+        assert_non_null(again);
+        assert_int_equal(strspn(id + 14, "0123456789abcdef-"), strcspn(id + 14, "\r"));
+    }
+}
+
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -457,6 +442,7 @@ int main(void)
         SERVED(parked_requests_are_few_and_do_not_block_others),
         SERVED(a_stop_answers_what_is_parked),
         SERVED(another_thread_can_answer),
+        SERVED(every_answer_names_its_request),
         SERVED(a_taken_port_is_said_to_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
