@@ -71,7 +71,6 @@ struct http {
     _Atomic int connections;
     uint32_t id_base;
     pthread_mutex_t lock; /* guards what follows */
-    pthread_cond_t idle;  /* active == 0 */
     struct waiting parked, streams;
     int active; /* requests from their first line to their end */
     bool stopping;

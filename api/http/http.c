@@ -13,6 +13,7 @@
 #include "api/base/clock.h"
 #include "api/base/log.h"
 #include "api/http/exchange.h"
+#include "api/http/listen.h"
 #include "api/wire/zst.h"
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -25,10 +26,18 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { DROP_MAX = 1 << 20, CONNECTION_MEMORY = 32 << 10, STREAM_BLOCK = 4096 };
+/* The library answers by itself, without a document, what does not fit CONNECTION_MEMORY. */
+enum {
+    DROP_MAX = 1 << 20,
+    CONNECTION_MEMORY = 32 << 10,
+    FIELDS_MAX = 64,
+    FIELDS_BYTES = 16 << 10,
+    STREAM_BLOCK = 4096,
+    FRESH_MS = 1000,
+    DRAIN_LOOK_MS = 5
+};
 
 struct http_config http_defaults(void)
 {
@@ -38,8 +47,12 @@ struct http_config http_defaults(void)
         .bodies_bytes = 128u << 20,
         .heartbeat_ms = 15000,
         .stream_ms = 3600000,
-        .limits =
-            {.header_ms = 10000, .idle_ms = 60000, .grace_ms = 15000, .rate = 4096, .tick_ms = 100},
+        .limits = {.header_ms = 10000,
+                   .idle_ms = 60000,
+                   .grace_ms = 15000,
+                   .rate = 4096,
+                   .tick_ms = 100,
+                   .plain = true},
     };
 }
 
@@ -130,9 +143,9 @@ static enum MHD_Result exchange_run(struct exchange *x)
 /* ---- what can be refused at the headers ---- */
 
 struct framing {
-    int lengths, encodings;
+    int lengths, encodings, fields;
     bool odd;
-    uint64_t length;
+    uint64_t length, fields_bytes;
 };
 
 static enum MHD_Result on_header(void *ctx, enum MHD_ValueKind kind, const char *name,
@@ -140,6 +153,8 @@ static enum MHD_Result on_header(void *ctx, enum MHD_ValueKind kind, const char 
 {
     struct framing *framing = ctx;
     (void)kind;
+    framing->fields++;
+    framing->fields_bytes += strlen(name) + (value ? strlen(value) : 0) + sizeof ": \r\n" - 1;
     if (strcasecmp(name, "Content-Length") == 0) {
         framing->lengths++;
         framing->odd |= !value || strspn(value, "0123456789") != strlen(value) ||
@@ -152,9 +167,19 @@ static enum MHD_Result on_header(void *ctx, enum MHD_ValueKind kind, const char 
     return MHD_YES;
 }
 
-static enum status framing_check(struct exchange *x, struct framing *framing, struct err *err)
+/* *status: 400 or 431 in case of an error. */
+static enum status framing_check(struct exchange *x, struct framing *framing, int *status,
+                                 struct err *err)
 {
     MHD_get_connection_values(x->connection, MHD_HEADER_KIND, on_header, framing);
+    *status = 431;
+    if (framing->fields > FIELDS_MAX || framing->fields_bytes > FIELDS_BYTES)
+        return err_set(err, STATUS_TOO_LARGE,
+                       "the request has %d header fields of %llu bytes; at most %d of %d bytes in "
+                       "all are taken",
+                       framing->fields, (unsigned long long)framing->fields_bytes, FIELDS_MAX,
+                       FIELDS_BYTES);
+    *status = 400;
     if (framing->odd || framing->lengths + framing->encodings > 1)
         return err_set(err, STATUS_USAGE,
                        "the body must be framed by one Content-Length or by Transfer-Encoding: "
@@ -241,6 +266,7 @@ static enum status headers_check(struct exchange *x, struct framing *framing, in
 {
     if (x->target_problem.code != STATUS_OK) {
         *err = x->target_problem;
+        *status = err->code == STATUS_TOO_LARGE ? 414 : 400;
         return err->code;
     }
     TRY(route_find(x, status, err));
@@ -263,8 +289,8 @@ static enum MHD_Result exchange_begin(struct exchange *x, const char *method)
     int status = 0;
     x->request.method = method;
     access_identify(x);
-    if (framing_check(x, &framing, &err) != STATUS_OK)
-        return exchange_refuse_now(x, 400, &err);
+    if (framing_check(x, &framing, &status, &err) != STATUS_OK)
+        return exchange_refuse_now(x, status, &err);
     x->stage = STAGE_BODY;
     watch_phase(x->watch, WATCH_BODY, 0);
     if (headers_check(x, &framing, &status, &err) == STATUS_OK) {
@@ -472,8 +498,7 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **st
     atomic_fetch_sub(&http->bodies_bytes, x->charged);
     exchange_free(x);
     pthread_mutex_lock(&http->lock);
-    if (--http->active == 0)
-        pthread_cond_broadcast(&http->idle);
+    http->active--;
     pthread_mutex_unlock(&http->lock);
 }
 
@@ -535,12 +560,7 @@ enum status http_start(const struct http_config *config, int listen_fd, struct h
     http->config = *config;
     if (getrandom(&http->id_base, sizeof http->id_base, GRND_NONBLOCK) < 0)
         http->id_base = (uint32_t)clock_wall_ms();
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_mutex_init(&http->lock, NULL);
-    pthread_cond_init(&http->idle, &attributes);
-    pthread_condattr_destroy(&attributes);
     enum status status = watcher_create(&config->limits, on_tick, http, &http->watcher, err);
     if (status == STATUS_OK)
         status = daemon_start(http, listen_fd, err);
@@ -552,23 +572,34 @@ enum status http_start(const struct http_config *config, int listen_fd, struct h
     return STATUS_OK;
 }
 
+/* Requests under way, and for a moment those that may be on their way on new connections. */
+static bool drained(struct http *http, bool fresh)
+{
+    pthread_mutex_lock(&http->lock);
+    int active = http->active;
+    pthread_mutex_unlock(&http->lock);
+    return active == 0 && (!fresh || watcher_count(http->watcher, WATCH_HEADERS) == 0);
+}
+
 void http_drain(struct http *http, int64_t wait_ms)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += wait_ms / 1000;
+    int64_t start = clock_monotonic_ms();
     int listen_fd = MHD_quiesce_daemon(http->daemon);
-    if (listen_fd >= 0)
-        close(listen_fd);
     pthread_mutex_lock(&http->lock);
     http->stopping = true;
     pthread_mutex_unlock(&http->lock);
     http_wake(http);
     http_wake_streams(http);
-    pthread_mutex_lock(&http->lock);
-    while (http->active > 0 && pthread_cond_timedwait(&http->idle, &http->lock, &until) == 0)
-        ;
-    pthread_mutex_unlock(&http->lock);
+    if (listen_fd >= 0) {
+        if (http->config.limits.plain)
+            listen_refuse(listen_fd);
+        close(listen_fd);
+    }
+    for (int64_t now = start; now < start + wait_ms; now = clock_monotonic_ms()) {
+        if (drained(http, now < start + FRESH_MS))
+            break;
+        clock_sleep_ms(DRAIN_LOOK_MS);
+    }
 }
 
 void http_stop(struct http *http)
@@ -578,7 +609,6 @@ void http_stop(struct http *http)
     if (http->daemon)
         MHD_stop_daemon(http->daemon);
     watcher_destroy(http->watcher);
-    pthread_cond_destroy(&http->idle);
     pthread_mutex_destroy(&http->lock);
     free(http);
 }

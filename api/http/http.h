@@ -91,7 +91,8 @@ struct http;
 /* Takes over the listening socket. */
 enum status http_start(const struct http_config *config, int listen_fd, struct http **out,
                        struct err *err);
-/* Stops accepting, wakes what is parked, waits up to wait_ms for requests under way. */
+/* Stops accepting, wakes what is parked, ends streams, waits up to wait_ms for requests under way;
+ * each answer from now on is its connection's last. */
 void http_drain(struct http *http, int64_t wait_ms);
 /* Closes what is left. Nothing may be deferred any more. */
 void http_stop(struct http *http);

@@ -93,8 +93,12 @@ static int service_start(void **state)
     config.threads = 2;
     config.connections = 32;
     config.heartbeat_ms = 100;
-    config.limits = (struct watch_limits){
-        .header_ms = 400, .idle_ms = 3000, .grace_ms = 600, .rate = 1000000, .tick_ms = 20};
+    config.limits = (struct watch_limits){.header_ms = 400,
+                                          .idle_ms = 3000,
+                                          .grace_ms = 600,
+                                          .rate = 1000000,
+                                          .tick_ms = 20,
+                                          .plain = true};
     if (!service || listen_open("127.0.0.1:0", &fd, bound, &err) != STATUS_OK)
         return -1;
     service->port = atoi(strrchr(bound, ':') + 1);

@@ -102,8 +102,12 @@ static int service_start(void **state)
     config.app = service;
     config.threads = 2;
     config.connections = 64;
-    config.limits = (struct watch_limits){
-        .header_ms = 400, .idle_ms = 3000, .grace_ms = 400, .rate = 100000, .tick_ms = 20};
+    config.limits = (struct watch_limits){.header_ms = 400,
+                                          .idle_ms = 3000,
+                                          .grace_ms = 400,
+                                          .rate = 100000,
+                                          .tick_ms = 20,
+                                          .plain = true};
     if (!service || listen_open("127.0.0.1:0", &fd, bound, &err) != STATUS_OK)
         return -1;
     service->port = atoi(strrchr(bound, ':') + 1);
@@ -303,10 +307,43 @@ static void slow_clients_are_dropped(void **state)
         int64_t end = clock_monotonic_ms() + PATIENCE_MS;
         while (clock_monotonic_ms() < end && poll(&ready, 1, 30) == 0)
             client_send(fd, "a", 1);
-        assert_true(client_read(fd, answer, 1000));
+        client_read(fd, answer, 1000);
+        assert_non_null(strstr(answer, "408 Request Timeout"));
+        assert_non_null(strstr(answer, "application/problem+json"));
+        const char *body = strstr(answer, "\r\n\r\n");
+        assert_int_equal(atoi(strstr(answer, "Content-Length: ") + 16), strlen(body + 4));
         close(fd);
     }
     assert_int_equal(ask(*state, "GET /item/1 HTTP/1.1\r\n" END, answer), 200);
+}
+
+static void a_silent_connection_ends_without_a_word(void **state)
+{
+    static char answer[ANSWER];
+    int fd = client_open(*state);
+    assert_true(client_read(fd, answer, PATIENCE_MS));
+    assert_string_equal(answer, "");
+    close(fd);
+}
+
+static void headers_and_targets_have_limits(void **state)
+{
+    static char answer[ANSWER], request[32 << 10], filler[18000];
+    memset(filler, 'a', sizeof filler - 1);
+    snprintf(request, sizeof request, "GET /%.1100s HTTP/1.1\r\n" END, filler);
+    assert_int_equal(ask(*state, request, answer), 414);
+    assert_non_null(strstr(answer, "application/problem+json"));
+    snprintf(request, sizeof request, "GET /item/1 HTTP/1.1\r\nX-A: %.15000s\r\n" END, filler);
+    assert_int_equal(ask(*state, request, answer), 200);
+    snprintf(request, sizeof request, "GET /item/1 HTTP/1.1\r\nX-A: %.17000s\r\n" END, filler);
+    assert_int_equal(ask(*state, request, answer), 431);
+    assert_non_null(strstr(answer, "application/problem+json"));
+    int len = snprintf(request, sizeof request, "GET /item/1 HTTP/1.1\r\n");
+    for (int i = 0; i < 70; i++)
+        len += snprintf(request + len, sizeof request - (size_t)len, "X-%d: a\r\n", i);
+    snprintf(request + len, sizeof request - (size_t)len, END);
+    assert_int_equal(ask(*state, request, answer), 431);
+    assert_non_null(strstr(answer, "application/problem+json"));
 }
 
 static void a_parked_request_is_answered_when_its_time_is_over(void **state)
@@ -354,6 +391,12 @@ static void parked_requests_are_few_and_do_not_block_others(void **state)
     assert_int_equal(answered, 4);
 }
 
+static void *drain(void *service)
+{
+    http_drain(((struct service *)service)->http, PATIENCE_MS);
+    return NULL;
+}
+
 static void a_stop_answers_what_is_parked(void **state)
 {
     struct service *service = *state;
@@ -366,6 +409,28 @@ static void a_stop_answers_what_is_parked(void **state)
     assert_true(client_read(fd, answer, PATIENCE_MS));
     assert_non_null(strstr(answer, "200 OK"));
     close(fd);
+}
+
+static void a_stop_answers_what_is_on_its_way(void **state)
+{
+    struct service *service = *state;
+    static char answer[ANSWER];
+    static const char request[] = "GET /item/1 HTTP/1.1\r\nHost: x\r\n\r\n";
+    int fds[50];
+    for (int i = 0; i < 50; i++)
+        fds[i] = client_open(service);
+    for (int i = 0; i < 25; i++)
+        client_send(fds[i], request, strlen(request));
+    pthread_t late;
+    assert_int_equal(pthread_create(&late, NULL, drain, service), 0);
+    for (int i = 25; i < 50; i++)
+        client_send(fds[i], request, strlen(request));
+    for (int i = 0; i < 50; i++) {
+        assert_true(client_read(fds[i], answer, PATIENCE_MS));
+        assert_true(strstr(answer, "200 OK") || strstr(answer, "503 "));
+        close(fds[i]);
+    }
+    pthread_join(late, NULL);
 }
 
 static void another_thread_can_answer(void **state)
@@ -402,6 +467,29 @@ static void a_taken_port_is_said_to_be(void **state)
 
 #define SERVED(test) cmocka_unit_test_setup_teardown(test, service_start, service_stop)
 
+static void who_was_not_accepted_is_told_so(void **state)
+{
+    static char answer[ANSWER];
+    struct err err;
+    char bound[LISTEN_TEXT];
+    int fds[3], listen_fd;
+    (void)state;
+    assert_int_equal(listen_open("127.0.0.1:0", &listen_fd, bound, &err), STATUS_OK);
+    for (int i = 0; i < 3; i++) {
+        fds[i] = client_connect(atoi(strrchr(bound, ':') + 1));
+        client_send(fds[i], "GET / HTTP/1.1\r\n\r\n", 18);
+    }
+    listen_refuse(listen_fd);
+    close(listen_fd);
+    for (int i = 0; i < 3; i++) {
+        assert_true(client_read(fds[i], answer, PATIENCE_MS));
+        assert_non_null(strstr(answer, "503 Service Unavailable"));
+        const char *body = strstr(answer, "\r\n\r\n");
+        assert_int_equal(atoi(strstr(answer, "Content-Length: ") + 16), strlen(body + 4));
+        close(fds[i]);
+    }
+}
+
 static void every_answer_names_its_request(void **state)
 {
     static char answer[ANSWER];
@@ -437,10 +525,14 @@ int main(void)
         SERVED(compressed_bodies_are_bounded_when_unpacked),
         SERVED(a_connection_carries_several_requests),
         SERVED(slow_clients_are_dropped),
+        SERVED(a_silent_connection_ends_without_a_word),
+        SERVED(headers_and_targets_have_limits),
         SERVED(a_parked_request_is_answered_when_its_time_is_over),
         SERVED(a_parked_request_is_answered_when_there_is_news),
         SERVED(parked_requests_are_few_and_do_not_block_others),
         SERVED(a_stop_answers_what_is_parked),
+        SERVED(a_stop_answers_what_is_on_its_way),
+        cmocka_unit_test(who_was_not_accepted_is_told_so),
         SERVED(another_thread_can_answer),
         SERVED(every_answer_names_its_request),
         SERVED(a_taken_port_is_said_to_be),
