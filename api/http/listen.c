@@ -43,6 +43,11 @@ static bool address_split(const char *address, char host[64], char port[8])
     return true;
 }
 
+bool listen_loopback(const char *bound)
+{
+    return strncmp(bound, "127.", 4) == 0 || strncmp(bound, "[::1]:", 6) == 0;
+}
+
 static enum status bind_failed(const char *address, int error, struct err *err)
 {
     if (error == EADDRINUSE)
