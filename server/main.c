@@ -6,6 +6,7 @@
 #include "api/http/listen.h"
 #include "api/wire/options.h"
 #include "model/tensor/blas.h"
+#include "server/backup_command.h"
 #include "server/routes.h"
 #include "server/shared.h"
 #include <errno.h>
@@ -233,30 +234,42 @@ static int fail(const struct err *err, enum status status)
 
 static int usage(FILE *out, int code)
 {
-    fputs("usage: cdcca-cloud serve [OPTION...]   (cdcca-cloud serve --help lists them)\n"
-          "       cdcca-cloud --version\n",
+    fputs("usage: cdcca-cloud serve [OPTION...]     the service\n"
+          "       cdcca-cloud backup [OPTION...]    a copy of its data directory, while it runs\n"
+          "       cdcca-cloud restore [OPTION...]   a data directory from such a copy\n"
+          "       cdcca-cloud --version\n"
+          "cdcca-cloud COMMAND --help lists a command's options.\n",
           out);
     return code;
 }
 
-int main(int argc, char **argv)
+static enum status serve_command(int argc, char **argv, struct err *err)
 {
     struct serve_options options;
+    TRY(options_read(argc, argv, &options, err));
+    TRY(log_level_set(options.log_level, err));
+    TRY(log_format_set(options.log, err));
+    return options.check ? check(&options, err) : serve(&options, err);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        enum status (*run)(int argc, char **argv, struct err *err);
+    } commands[] = {
+        {"serve", serve_command}, {"backup", backup_command}, {"restore", restore_command}};
     struct err err = {0};
-    if (argc > 1 && strcmp(argv[1], "--version") == 0)
+    const char *name = argc > 1 ? argv[1] : "";
+    if (strcmp(name, "--version") == 0)
         return printf("cdcca-cloud %s\n", CDCCA_VERSION) < 0;
-    if (argc > 1 && strcmp(argv[1], "--help") == 0)
+    if (strcmp(name, "--help") == 0)
         return usage(stdout, 0);
-    if (argc < 2 || strcmp(argv[1], "serve") != 0)
-        return usage(stderr, status_exit(STATUS_USAGE));
-    enum status status = options_read(argc - 1, argv + 1, &options, &err);
-    if (status == STATUS_CANCELLED)
-        return 0;
-    if (status == STATUS_OK)
-        status = log_level_set(options.log_level, &err);
-    if (status == STATUS_OK)
-        status = log_format_set(options.log, &err);
-    if (status == STATUS_OK)
-        status = options.check ? check(&options, &err) : serve(&options, &err);
-    return status == STATUS_OK ? 0 : fail(&err, status);
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        if (strcmp(commands[i].name, name) != 0)
+            continue;
+        enum status status = commands[i].run(argc - 1, argv + 1, &err);
+        return status == STATUS_OK || status == STATUS_CANCELLED ? 0 : fail(&err, status);
+    }
+    return usage(stderr, status_exit(STATUS_USAGE));
 }
