@@ -1,6 +1,6 @@
-/* Makes allocations fail: of everything linked here (--wrap), of jansson and of SQLite. zstd's,
- * libmicrohttpd's and the C library's own are left alone. Counts from alloc_arm on, over all
- * threads. */
+/* Makes allocations fail: of everything linked here (--wrap), of jansson through api/wire, and of
+ * SQLite. zstd's, libmicrohttpd's and the C library's own are left alone. Counts from alloc_arm on,
+ * over all threads. */
 #ifndef CDCCA_TEST_ALLOC_FAULT_H
 #define CDCCA_TEST_ALLOC_FAULT_H
 

@@ -134,9 +134,12 @@ static bool parse(void *ctx, bool faulty)
     enum status status = input->parse(input, &err);
     if (!faulty)
         input->expected = status;
+    bool fine = status == input->expected || (faulty && status == STATUS_NO_MEMORY);
     if (status != STATUS_OK && err.text[0] == '\0')
-        return false;
-    return status == input->expected || (faulty && status == STATUS_NO_MEMORY);
+        fine = false;
+    if (!fine)
+        printf("%s: %s: \"%s\"\n", input->name, status_name(status), err.text);
+    return fine;
 }
 
 static bool file_torture(const char *folder, const char *name, struct input *input, long most)
@@ -182,9 +185,9 @@ int main(int argc, char **argv)
     bool fine = argc > 1;
     alloc_hooks();
     setvbuf(stdout, NULL, _IOLBF, 0);
-    for (size_t i = 0; i < sizeof parsers / sizeof *parsers && fine; i++) {
+    for (size_t i = 0; i < sizeof parsers / sizeof *parsers; i++) {
         struct input input = {.parse = parsers[i].parse};
-        fine = folder_torture(argv[1], parsers[i].format, &input, argc > 2 ? atol(argv[2]) : 100);
+        fine &= folder_torture(argv[1], parsers[i].format, &input, argc > 2 ? atol(argv[2]) : 100);
     }
     return !fine;
 }
