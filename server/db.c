@@ -103,6 +103,11 @@ int64_t db_changed(struct db *db)
     return sqlite3_changes(handle(db));
 }
 
+bool db_in_transaction(struct db *db)
+{
+    return !sqlite3_get_autocommit(handle(db));
+}
+
 static enum status walk(struct db *db, struct err *err, db_visit *visit, void *ctx, const char *sql,
                         const char *kinds, va_list values)
 {

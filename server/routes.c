@@ -39,12 +39,12 @@ enum status listing_reply(struct http_request *request, struct listing *listing,
 {
     json *out = json_object_new();
     bool full = (int64_t)json_length(listing->items) == limit;
-    if (!out || listing->failed || !json_set_take(out, name, listing->items) ||
-        (full && !json_set_int(out, "next", listing->last))) {
-        json_free(out);
-        return err_set(err, STATUS_NO_MEMORY, "out of memory");
-    }
-    return http_reply_json(request, 200, out, err);
+    bool fine = json_set_take(out, name, listing->items) && !listing->failed &&
+                (!full || json_set_int(out, "next", listing->last));
+    if (fine)
+        return http_reply_json(request, 200, out, err);
+    json_free(out);
+    return err_set(err, STATUS_NO_MEMORY, "out of memory");
 }
 
 bool json_set_time(json *object, const char *key, int64_t ms)

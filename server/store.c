@@ -151,16 +151,25 @@ enum status store_patch_path(const struct store *store, const char *sha256, char
 
 /* ---- transactions ---- */
 
-static void job_run(struct store *store, struct store_job *job)
+/* What it returns is the transaction's: a job that failed and could not be undone ends that, too. */
+static enum status job_run(struct store *store, struct store_job *job, struct err *err)
 {
     struct db *db = store->writer;
     job->status = db_exec(db, "SAVEPOINT job", &job->err);
     if (job->status != STATUS_OK)
-        return;
+        return STATUS_OK;
     job->status = job->run(store, job->ctx, &job->err);
     if (job->status != STATUS_OK)
-        db_exec(db, "ROLLBACK TO job", NULL);
-    db_exec(db, "RELEASE job", NULL);
+        TRY(db_exec(db, "ROLLBACK TO job", err));
+    return db_exec(db, "RELEASE job", err);
+}
+
+/* Even a ROLLBACK can fail for want of memory; what it should have ended is ended now. */
+static enum status transaction_begin(struct store *store, struct err *err)
+{
+    if (db_in_transaction(store->writer))
+        TRY(db_exec(store->writer, "ROLLBACK", err));
+    return db_exec(store->writer, "BEGIN IMMEDIATE", err);
 }
 
 /* Blobs go after the commit that ended their rows, unless a later job brought the content back. */
@@ -180,9 +189,9 @@ enum status store_apply(struct store *store, struct store_job *jobs, size_t coun
 {
     pthread_mutex_lock(&store->write_lock);
     struct err problem = {0};
-    enum status status = db_exec(store->writer, "BEGIN IMMEDIATE", &problem);
+    enum status status = transaction_begin(store, &problem);
     for (size_t i = 0; i < count && status == STATUS_OK; i++)
-        job_run(store, &jobs[i]);
+        status = job_run(store, &jobs[i], &problem);
     if (status == STATUS_OK)
         status = db_exec(store->writer, "COMMIT", &problem);
     if (status != STATUS_OK)

@@ -74,7 +74,7 @@ static void *block_alloc(size_t size)
         longjmp(parsing->out, 1);
     if (!block)
         return NULL;
-    block->at = NULL;
+    *block = (struct block){NULL, NULL};
     if (parsing) {
         block->at = &parsing->first;
         block->next = parsing->first;
@@ -115,7 +115,7 @@ static json_t *parse_run(const void *data, size_t len, bool *starved, json_error
     parsing = NULL;
     for (struct block *block = parse.first, *next; block; block = next) {
         next = block->next;
-        block->at = NULL;
+        *block = (struct block){NULL, NULL};
         if (*starved)
             free(block);
     }
@@ -150,7 +150,8 @@ struct sink {
 static int sink_take(const char *text, size_t len, void *context)
 {
     struct sink *sink = context;
-    sink->status = buf_append(sink->out, text, len);
+    if (sink->status == STATUS_OK)
+        sink->status = buf_append(sink->out, text, len);
     return sink->status == STATUS_OK ? 0 : -1;
 }
 
@@ -159,7 +160,8 @@ enum status json_print(const json *value, bool indent, struct buf *out)
     size_t before = out->len;
     size_t flags = JSON_REAL_PRECISION(10) | (indent ? JSON_INDENT(2) : JSON_COMPACT);
     struct sink sink = {out, STATUS_OK};
-    if (json_dump_callback(value, sink_take, &sink, flags) == 0)
+    int failed = json_dump_callback(value, sink_take, &sink, flags);
+    if (!failed && sink.status == STATUS_OK) /* of a separator that found no room it says nothing */
         return STATUS_OK;
     out->len = before;
     return sink.status != STATUS_OK ? sink.status : STATUS_NO_MEMORY;

@@ -98,6 +98,15 @@ long alloc_disarm(void)
     return atomic_load(&count);
 }
 
+int __lsan_do_recoverable_leak_check(void) __attribute__((weak));
+
+/* With ALLOC_LEAKS set, and AddressSanitizer, the failure that leaks is named (slow). */
+static bool leaks(void)
+{
+    return getenv("ALLOC_LEAKS") && __lsan_do_recoverable_leak_check &&
+           __lsan_do_recoverable_leak_check() != 0;
+}
+
 bool alloc_torture(const char *name, alloc_scenario *run, void *ctx, long most)
 {
     long tried = 0;
@@ -110,6 +119,10 @@ bool alloc_torture(const char *name, alloc_scenario *run, void *ctx, long most)
             alloc_arm(n, on);
             fine = run(ctx, true);
             alloc_disarm();
+            if (leaks()) {
+                printf("%s: a leak when allocation %ld fails\n", name, n);
+                fine = false;
+            }
             if (!fine)
                 printf("%s: does not hold when allocation %ld fails%s\n", name, n,
                        on ? " and all after it" : "");
