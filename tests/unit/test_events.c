@@ -122,7 +122,7 @@ static void an_id_that_is_not_known_gives_a_reset(void **state)
     static const char *const ids[] = {"",   "x",  "00000000-1",
                                       "1-", "-1", "99999999999999999999-99999999999999999999"};
     struct events_reader reader;
-    char future[EVENT_ID];
+    char future[EVENT_ID + 1];
     bool more;
     events_reader_init(*state, every, NULL, &reader);
     publish(*state, 1, 2);
