@@ -126,6 +126,19 @@ static uint64_t oldest(const struct events *events)
     return events->next > EVENTS_KEPT ? events->next - EVENTS_KEPT : 1;
 }
 
+/* "5f1c2a3b-17" */
+static bool id_parse(const char *id, uint32_t *process, uint64_t *number)
+{
+    char *end = NULL;
+    size_t digits = strspn(id, "0123456789abcdef");
+    if (digits != 8 || id[8] != '-' || strspn(id + 9, "0123456789") != strlen(id + 9) || !id[9] ||
+        strlen(id + 9) > 18)
+        return false;
+    *process = (uint32_t)strtoul(id, &end, 16);
+    *number = strtoull(id + 9, &end, 10);
+    return true;
+}
+
 void events_reader_init(struct events *events, unsigned types, const char *last_id,
                         struct events_reader *out)
 {
@@ -134,9 +147,8 @@ void events_reader_init(struct events *events, unsigned types, const char *last_
     pthread_mutex_lock(&events->lock);
     *out = (struct events_reader){.events = events, .types = types, .next = events->next};
     if (last_id) {
-        bool known = sscanf(last_id, "%8" SCNx32 "-%" SCNu64, &process, &last) == 2 &&
-                     process == events->process && last < events->next &&
-                     last + 1 >= oldest(events);
+        bool known = id_parse(last_id, &process, &last) && process == events->process &&
+                     last < events->next && last + 1 >= oldest(events);
         if (known)
             out->next = last + 1;
         out->reset = !known;

@@ -239,16 +239,18 @@ static bool gauges_write(const struct metrics_gauges *now, struct buf *out)
     return true;
 }
 
+/* The second number of statm, in pages. */
 static int64_t resident_bytes(void)
 {
-    long total = 0, resident = 0;
+    char line[128], *end = line;
     FILE *file = fopen("/proc/self/statm", "re");
     if (!file)
         return 0;
-    if (fscanf(file, "%ld %ld", &total, &resident) != 2)
-        resident = 0;
+    bool read = fgets(line, sizeof line, file) != NULL;
     fclose(file);
-    return (int64_t)resident * sysconf(_SC_PAGESIZE);
+    if (!read || strtol(line, &end, 10) <= 0)
+        return 0;
+    return strtol(end, NULL, 10) * (int64_t)sysconf(_SC_PAGESIZE);
 }
 
 static bool process_write(const struct metrics *metrics, struct buf *out)
