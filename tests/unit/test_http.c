@@ -91,7 +91,7 @@ static const struct http_route routes[] = {
     {NULL, NULL, NULL, 0, 0, NULL},
 };
 
-static int service_start(void **state)
+static int service_open(void **state, int per_address)
 {
     struct service *service = calloc(1, sizeof *service);
     struct http_config config = http_defaults();
@@ -102,6 +102,7 @@ static int service_start(void **state)
     config.app = service;
     config.threads = 2;
     config.connections = 64;
+    config.per_address = per_address;
     config.limits = (struct watch_limits){.header_ms = 400,
                                           .idle_ms = 3000,
                                           .grace_ms = 400,
@@ -114,6 +115,16 @@ static int service_start(void **state)
     pthread_mutex_init(&service->lock, NULL);
     *state = service;
     return http_start(&config, fd, &service->http, &err) == STATUS_OK ? 0 : -1;
+}
+
+static int service_start(void **state)
+{
+    return service_open(state, 0);
+}
+
+static int service_start_capped(void **state)
+{
+    return service_open(state, 3);
 }
 
 static int service_stop(void **state)
@@ -326,6 +337,25 @@ static void a_silent_connection_ends_without_a_word(void **state)
     close(fd);
 }
 
+static void an_address_has_a_cap(void **state)
+{
+    static char answer[ANSWER];
+    int fds[3];
+    for (int i = 0; i < 3; i++) {
+        fds[i] = client_open(*state);
+        client_send(fds[i], "GET /item/1 HTTP/1.1\r\n", 22);
+    }
+    clock_sleep_ms(50);
+    assert_int_equal(
+        client_ask(((struct service *)*state)->port, "GET /item/1 HTTP/1.1\r\n" END, answer), 0);
+    for (int i = 0; i < 3; i++) {
+        client_send(fds[i], END, strlen(END));
+        assert_true(client_read(fds[i], answer, PATIENCE_MS));
+        assert_non_null(strstr(answer, "200 OK"));
+        close(fds[i]);
+    }
+}
+
 static void headers_and_targets_have_limits(void **state)
 {
     static char answer[ANSWER], request[32 << 10], filler[18000];
@@ -527,6 +557,7 @@ int main(void)
         SERVED(slow_clients_are_dropped),
         SERVED(a_silent_connection_ends_without_a_word),
         SERVED(headers_and_targets_have_limits),
+        cmocka_unit_test_setup_teardown(an_address_has_a_cap, service_start_capped, service_stop),
         SERVED(a_parked_request_is_answered_when_its_time_is_over),
         SERVED(a_parked_request_is_answered_when_there_is_news),
         SERVED(parked_requests_are_few_and_do_not_block_others),
