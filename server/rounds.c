@@ -68,10 +68,13 @@ enum status rounds_reserve(struct rounds *rounds, struct err *err)
     pthread_mutex_lock(&rounds->lock);
     int64_t id = rounds->id;
     bool ok = !rounds->reserved && !id && !rounds->stopping;
+    bool stopping = rounds->stopping;
     rounds->reserved |= ok;
     pthread_mutex_unlock(&rounds->lock);
     if (ok)
         return STATUS_OK;
+    if (stopping)
+        return err_set(err, STATUS_BUSY, "the service is stopping; try again");
     if (id)
         return err_set(err, STATUS_CONFLICT, "round %lld is running; GET /distill/%lld shows it",
                        (long long)id, (long long)id);

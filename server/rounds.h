@@ -45,7 +45,7 @@ void rounds_stop(struct rounds *rounds);
 void rounds_destroy(struct rounds *rounds);
 
 /* Starting one by request: reserve, have the store create it, then begin, or give the place back.
- * STATUS_CONFLICT: one is running. */
+ * STATUS_CONFLICT: one is running; BUSY: the service is stopping. */
 enum status rounds_reserve(struct rounds *rounds, struct err *err);
 void rounds_begin(struct rounds *rounds, int64_t id);
 void rounds_unreserve(struct rounds *rounds);

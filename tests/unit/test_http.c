@@ -523,9 +523,9 @@ static void who_was_not_accepted_is_told_so(void **state)
 static void every_answer_names_its_request(void **state)
 {
     static char answer[ANSWER];
-    static const char *const bad[] = {"a b", "", "<x>", "a\"b",
-                                      "0123456789012345678901234567890123456789"
-                                      "0123456789012345678901234567890123456789"};
+    static const char long_one[] = "0123456789012345678901234567890123456789"
+                                   "0123456789012345678901234567890123456789";
+    static const char *const bad[] = {"a b", "", "<x>", "a\"b", long_one};
     char request[256];
     assert_int_equal(ask(*state, "GET /item/1 HTTP/1.1\r\nX-Request-Id: mine-1.A_\r\n" END, answer),
                      200);

@@ -67,18 +67,11 @@ static void text_has_fields(void **state)
 
 static void json_is_json(void **state)
 {
-    static const char *const values[] = {"/tokens",
-                                         "",
-                                         "a\"b\\c",
-                                         "line\nforged",
-                                         "\x1b[31m",
-                                         "\x7f\x01",
-                                         "\xff\xfe",
-                                         "caf\xc3\xa9",
-                                         "\xc2\x9b"
-                                         "31m",
-                                         "\xe2\x82",
-                                         "a=b c"};
+    static const char csi[] = "\xc2\x9b"
+                              "31m";
+    static const char *const values[] = {"/tokens",  "",         "a\"b\\c",  "line\nforged",
+                                         "\x1b[31m", "\x7f\x01", "\xff\xfe", "caf\xc3\xa9",
+                                         "\xe2\x82", "a=b c",    csi};
     (void)state;
     log_set_format(LOG_JSON);
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
