@@ -151,7 +151,8 @@ enum status store_patch_path(const struct store *store, const char *sha256, char
 
 /* ---- transactions ---- */
 
-/* What it returns is the transaction's: a job that failed and could not be undone ends that, too. */
+/* What it returns is the transaction's: a job that failed and could not be undone ends that, too.
+ */
 static enum status job_run(struct store *store, struct store_job *job, struct err *err)
 {
     struct db *db = store->writer;

@@ -15,7 +15,6 @@
 #include "api/http/exchange.h"
 #include "api/http/listen.h"
 #include "api/wire/zst.h"
-#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <microhttpd.h>
@@ -457,20 +456,6 @@ static const char *ended_how(enum MHD_RequestTerminationCode code)
     return "error";
 }
 
-static void client_text(struct MHD_Connection *connection, char out[INET6_ADDRSTRLEN])
-{
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    const struct sockaddr *address = info ? info->client_addr : NULL;
-    strcpy(out, "unknown");
-    if (address && address->sa_family == AF_INET)
-        inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)address)->sin_addr, out,
-                  INET6_ADDRSTRLEN);
-    else if (address && address->sa_family == AF_INET6)
-        inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr, out,
-                  INET6_ADDRSTRLEN);
-}
-
 static void exchange_free(struct exchange *x)
 {
     stream_close(x);
@@ -487,12 +472,12 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **st
 {
     struct http *http = ctx;
     struct exchange *x = *state;
-    char client[INET6_ADDRSTRLEN];
     if (!x)
         return;
     *state = NULL;
-    client_text(connection, client);
-    access_end(x, client, ended_how(code));
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    access_end(x, info ? info->client_addr : NULL, ended_how(code));
     wait_end(x);
     watch_phase(x->watch, WATCH_IDLE, 0);
     atomic_fetch_sub(&http->bodies_bytes, x->charged);
@@ -611,14 +596,4 @@ void http_stop(struct http *http)
     watcher_destroy(http->watcher);
     pthread_mutex_destroy(&http->lock);
     free(http);
-}
-
-struct http_gauges http_look(struct http *http)
-{
-    struct http_gauges now = {.connections = atomic_load(&http->connections)};
-    pthread_mutex_lock(&http->lock);
-    now.parked = http->parked.slots;
-    now.streams = http->streams.slots;
-    pthread_mutex_unlock(&http->lock);
-    return now;
 }
