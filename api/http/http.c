@@ -575,11 +575,10 @@ void http_drain(struct http *http, int64_t wait_ms)
     pthread_mutex_unlock(&http->lock);
     http_wake(http);
     http_wake_streams(http);
-    if (listen_fd >= 0) {
-        if (http->config.limits.plain)
-            listen_refuse(listen_fd);
+    if (listen_fd >= 0 && http->config.limits.plain)
+        listen_close(listen_fd);
+    else if (listen_fd >= 0)
         close(listen_fd);
-    }
     for (int64_t now = start; now < start + wait_ms; now = clock_monotonic_ms()) {
         if (drained(http, now < start + FRESH_MS))
             break;
