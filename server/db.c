@@ -151,6 +151,11 @@ int64_t db_changed(struct db *db)
     return sqlite3_changes(db->handle);
 }
 
+bool db_in_transaction(struct db *db)
+{
+    return !sqlite3_get_autocommit(db->handle);
+}
+
 static enum status walk(struct db *db, struct err *err, db_visit *visit, void *ctx, const char *sql,
                         const char *kinds, va_list values)
 {

@@ -131,6 +131,6 @@ bool facts_json(const struct facts *facts, json *object)
         json_free(base);
         return false;
     }
-    return json_set_string(object, "encoder", facts->encoder) &&
-           json_set_take(object, "base", base);
+    return json_set_take(object, "base", base) &&
+           json_set_string(object, "encoder", facts->encoder);
 }

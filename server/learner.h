@@ -29,6 +29,8 @@ struct learner_config {
 enum status learner_create(const struct learner_config *config, struct learner **out,
                            struct err *err);
 void learner_destroy(struct learner *learner);
+/* Are the models readable and do they fit each other? Writes nothing. */
+enum status learner_check(const struct learner_config *config, struct err *err);
 const struct facts *learner_facts(const struct learner *learner);
 
 /* Back to what the store says was last: at the start, and after a round that was not committed. */

@@ -18,7 +18,10 @@ const struct http_route routes[] = {
     {"GET", "/deltas/{version}", deltas_get, 0, 0, NULL},
     {"GET", "/deltas/{version}/manifest", deltas_manifest, 0, 0, NULL},
     {"GET", "/model", model_get, 0, 0, NULL},
+    {"GET", "/events", events_get, 0, 0, NULL},
+    {"GET", "/metrics", metrics_get, 0, 0, NULL},
     {"GET", "/healthz", health_get, 0, 0, NULL},
+    {"GET", "/readyz", ready_get, 0, 0, NULL},
     {"GET", "/openapi.yaml", contract_get, 0, 0, NULL},
     {"GET", "/", index_get, 0, 0, NULL},
     {NULL, NULL, NULL, 0, 0, NULL},
@@ -36,12 +39,12 @@ enum status listing_reply(struct http_request *request, struct listing *listing,
 {
     json *out = json_object_new();
     bool full = (int64_t)json_length(listing->items) == limit;
-    if (!out || listing->failed || !json_set_take(out, name, listing->items) ||
-        (full && !json_set_int(out, "next", listing->last))) {
-        json_free(out);
-        return err_set(err, STATUS_NO_MEMORY, "out of memory");
-    }
-    return http_reply_json(request, 200, out, err);
+    bool fine = json_set_take(out, name, listing->items) && !listing->failed &&
+                (!full || json_set_int(out, "next", listing->last));
+    if (fine)
+        return http_reply_json(request, 200, out, err);
+    json_free(out);
+    return err_set(err, STATUS_NO_MEMORY, "out of memory");
 }
 
 bool json_set_time(json *object, const char *key, int64_t ms)

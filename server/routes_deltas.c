@@ -69,6 +69,7 @@ enum status deltas_get(struct http_request *request, struct err *err)
     int64_t version;
     TRY(http_param_int(request, 0, &version, err));
     TRY(store_release(cloud->store, version, copy_hash, sha256, err));
+    http_note(request, "version", version);
     TRY(store_patch_path(cloud->store, sha256, path, sizeof path, err));
     snprintf(etag, sizeof etag, "\"%s\"", sha256);
     enum status status = http_reply_file(request, path, "application/zstd", etag, err);

@@ -1,12 +1,16 @@
-/* What the routes share: one of each. Everything in it is safe to use from any request thread; it
- * does not change between the start of HTTP and its end. */
+/* What the routes share: one of each. Everything in it is safe to use from any request thread; what
+ * is not atomic does not change between the start of HTTP and its end. */
 #ifndef CDCCA_SHARED_H
 #define CDCCA_SHARED_H
 
+#include "api/http/http.h"
+#include "server/events.h"
 #include "server/learner.h"
+#include "server/metrics.h"
 #include "server/rounds.h"
 #include "server/store.h"
 #include "server/writer.h"
+#include <stdatomic.h>
 
 struct cloud {
     struct io *io;
@@ -14,6 +18,10 @@ struct cloud {
     struct writer *writer;
     struct learner *learner; /* routes look at its facts alone */
     struct rounds *rounds;
+    struct events *events;
+    struct metrics *metrics;
+    struct http *_Atomic http; /* NULL until it has started */
+    _Atomic bool draining;
 };
 
 #endif

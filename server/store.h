@@ -23,6 +23,9 @@ struct store;
 
 enum status store_open(struct io *io, const char *dir, struct store **out, struct err *err);
 void store_close(struct store *store);
+/* Could store_open take this directory, now or once another process has let go of it? Writes
+ * nothing. */
+enum status store_check(const char *dir, struct err *err);
 /* DIR/blobs/HEX, an upload's bytes; DIR/patches/HEX, a release's. */
 enum status store_upload_path(const struct store *store, const char *sha256, char *out, size_t size,
                               struct err *err);
@@ -78,6 +81,9 @@ enum status store_round_start(struct store *store, int64_t id, struct err *err);
 enum status store_round_finish(struct store *store, int64_t id, const char *state,
                                const char *report, const char *detail, int64_t version,
                                struct err *err);
+
+/* Writes something that changes nothing, to see whether the database takes it. */
+enum status store_probe(struct store *store, struct err *err);
 
 struct release {
     int64_t version, base_version, round, size_bytes, parameters, created_ms;

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 int64_t clock_monotonic_ms(void);
+int64_t clock_monotonic_us(void);
 int64_t clock_wall_ms(void); /* since 1970, UTC */
 void clock_sleep_ms(
     int64_t ms); /* returns early on a signal, so that the caller sees its stop flag */
