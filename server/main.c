@@ -7,6 +7,7 @@
 #include "api/http/listen.h"
 #include "api/wire/options.h"
 #include "model/tensor/blas.h"
+#include "server/commands.h"
 #include "server/routes.h"
 #include "server/shared.h"
 #include "server/watchdog.h"
@@ -22,13 +23,17 @@ enum { WRITES_WAITING = 256, DRAIN_MS = 4000, LOOK_S = 1 };
 
 struct serve_options {
     const char *listen, *data, *teacher, *student, *log_level;
-    int64_t round_uploads, round_every, threads, connections;
+    const char *keys; /* NULL: DATA/keys, made at the first start */
+    int64_t round_uploads, round_every, threads, connections, manifest_life;
 };
 
 static enum status options_read(int argc, char **argv, struct serve_options *out, struct err *err)
 {
-    *out = (struct serve_options){
-        .listen = "127.0.0.1:8080", .data = "cdcca-data", .log_level = "info", .connections = 1024};
+    *out = (struct serve_options){.listen = "127.0.0.1:8080",
+                                  .data = "cdcca-data",
+                                  .log_level = "info",
+                                  .connections = 1024,
+                                  .manifest_life = 30 * 24 * 60 * 60};
     const struct option table[] = {
         {"listen", OPTION_STRING, &out->listen, 0, 0, "ADDRESS:PORT",
          "where to listen; 127.0.0.1:8080"},
@@ -43,6 +48,10 @@ static enum status options_read(int argc, char **argv, struct serve_options *out
          "start a round that often, given new uploads; 0: off"},
         {"threads", OPTION_INT, &out->threads, 0, 64, "N", "that train; 0: one per core"},
         {"connections", OPTION_INT, &out->connections, 16, 65536, "N", "at once; 1024"},
+        {"keys", OPTION_STRING, &out->keys, 0, 0, "DIR",
+         "key document and keys (cdcca-cloud keys); DATA/keys, made at the first start"},
+        {"manifest-life", OPTION_INT, &out->manifest_life, 2, 10L * 365 * 24 * 60 * 60, "SECONDS",
+         "until a signed manifest expires; signed anew at half of it"},
         {"log-level", OPTION_STRING, &out->log_level, 0, 0, "LEVEL",
          "debug, info, warn or error; info"},
         {NULL, OPTION_FLAG, NULL, 0, 0, NULL, NULL},
@@ -83,6 +92,33 @@ static void on_release(void *ctx)
     http_wake(((struct service *)ctx)->http);
 }
 
+/* A folder that was named must be there: other keys than devices know are worse than none. */
+static enum status keys_start(struct cloud *cloud, const struct serve_options *options,
+                              struct err *err)
+{
+    char dir[4096];
+    if (options->keys)
+        return keys_open(cloud->io, options->keys, &cloud->keys, err);
+    TRY(io_join(dir, sizeof dir, options->data, "keys", err));
+    enum status status = keys_make(cloud->io, dir, err);
+    if (status != STATUS_OK && status != STATUS_CONFLICT)
+        return status;
+    return keys_open(cloud->io, dir, &cloud->keys, err);
+}
+
+static enum status signer_start(struct service *service, const struct serve_options *options,
+                                struct err *err)
+{
+    struct cloud *cloud = &service->cloud;
+    struct signer_config config = {.store = cloud->store,
+                                   .life_ms = options->manifest_life * 1000,
+                                   .on_signed = on_release,
+                                   .ctx = service};
+    TRY(keys_start(cloud, options, err));
+    config.keys = cloud->keys;
+    return signer_create(&config, &cloud->signer, err);
+}
+
 /* Everything that must hold before a request can be served. The port comes first: it is the most
  * likely thing to be wrong, and loading models takes a while. */
 static enum status service_open(struct service *service, const struct serve_options *options,
@@ -96,12 +132,14 @@ static enum status service_open(struct service *service, const struct serve_opti
                                      .threads = (int)options->threads};
     TRY(listen_open(options->listen, &service->listen_fd, service->bound, err));
     TRY(store_open(cloud->io, options->data, &cloud->store, err));
+    TRY(signer_start(service, options, err));
     TRY(blas_load(err));
     TRY(learner_create(&learner, &cloud->learner, err));
     TRY(learner_restore(cloud->learner, cloud->store, err));
     TRY(writer_create(cloud->store, WRITES_WAITING, &cloud->writer, err));
     struct rounds_config rounds = {.store = cloud->store,
                                    .learner = cloud->learner,
+                                   .signer = cloud->signer,
                                    .upload_instances = options->round_uploads,
                                    .every_s = options->round_every,
                                    .on_release = on_release,
@@ -118,6 +156,7 @@ static enum status service_start(struct service *service, const struct serve_opt
     config.connections = (int)options->connections;
     TRY(http_start(&config, service->listen_fd, &service->http, err));
     service->listen_fd = -1;
+    TRY(signer_run(service->cloud.signer, err));
     return rounds_run(service->cloud.rounds, err);
 }
 
@@ -129,9 +168,11 @@ static void service_close(struct service *service)
     if (cloud->rounds)
         rounds_stop(cloud->rounds);
     writer_destroy(cloud->writer);
+    signer_destroy(cloud->signer);
     http_stop(service->http);
     rounds_destroy(cloud->rounds);
     learner_destroy(cloud->learner);
+    keys_close(cloud->keys);
     store_close(cloud->store);
     if (service->listen_fd >= 0)
         close(service->listen_fd);
@@ -190,6 +231,8 @@ static int fail(const struct err *err, enum status status)
 static int usage(FILE *out, int code)
 {
     fputs("usage: cdcca-cloud serve [OPTION...]   (cdcca-cloud serve --help lists them)\n"
+          "       cdcca-cloud keys init|rotate|show --dir DIR\n"
+          "       cdcca-cloud sign --key FILE --cloud URL|--data DIR\n"
           "       cdcca-cloud --version\n",
           out);
     return code;
@@ -203,6 +246,10 @@ int main(int argc, char **argv)
         return printf("cdcca-cloud %s\n", CDCCA_VERSION) < 0;
     if (argc > 1 && strcmp(argv[1], "--help") == 0)
         return usage(stdout, 0);
+    if (argc > 1 && strcmp(argv[1], "keys") == 0)
+        return keys_command(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "sign") == 0)
+        return sign_command(argc - 1, argv + 1);
     if (argc < 2 || strcmp(argv[1], "serve") != 0)
         return usage(stderr, status_exit(STATUS_USAGE));
     enum status status = options_read(argc - 1, argv + 1, &options, &err);

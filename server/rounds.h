@@ -9,6 +9,7 @@
 #define CDCCA_ROUNDS_H
 
 #include "server/learner.h"
+#include "server/signer.h"
 #include "server/store.h"
 
 enum { ROUNDS_LOSSES = 256 };
@@ -16,6 +17,7 @@ enum { ROUNDS_LOSSES = 256 };
 struct rounds_config {
     struct store *store;
     struct learner *learner;
+    struct signer *signer;
     int64_t upload_instances;      /* new ones that start a round; 0: off */
     int64_t every_s;               /* seconds between rounds, given new uploads; 0: off */
     void (*on_release)(void *ctx); /* called by the worker after a commit */

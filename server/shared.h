@@ -3,8 +3,10 @@
 #ifndef CDCCA_SHARED_H
 #define CDCCA_SHARED_H
 
+#include "server/keys.h"
 #include "server/learner.h"
 #include "server/rounds.h"
+#include "server/signer.h"
 #include "server/store.h"
 #include "server/writer.h"
 
@@ -14,6 +16,8 @@ struct cloud {
     struct writer *writer;
     struct learner *learner; /* routes look at its facts alone */
     struct rounds *rounds;
+    struct keys *keys;
+    struct signer *signer;
 };
 
 #endif
