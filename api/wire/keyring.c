@@ -177,7 +177,8 @@ static enum status not_vouched(const char *why, struct err *err)
                    why);
 }
 
-/* roots NULL: the document's own. What others vouch for is parsed only after they did. */
+/* roots NULL: the document's own. What others vouch for is parsed only after they did. A first
+ * document may also be signed by a root from before, which nobody here knows. */
 static enum status document_check(const struct envelope *envelope, const struct keyring_role *roots,
                                   int64_t next, struct keyring *out, struct err *err)
 {
@@ -189,7 +190,8 @@ static enum status document_check(const struct envelope *envelope, const struct 
     TRY(keyring_parse(envelope->payload.data, envelope->payload.len, &keyring, err));
     if (!envelope_signed_by(envelope, own->key, own->count))
         return not_vouched("it names itself", err);
-    TRY(envelope_verify(envelope, all, roots_join(roots ? roots : own, own, all), err));
+    if (next)
+        TRY(envelope_verify(envelope, all, roots_join(roots, own, all), err));
     if (next && keyring.version != next)
         return err_set(err, STATUS_REFUSED, "key document %" PRId64 " came where %" PRId64 " must",
                        keyring.version, next);

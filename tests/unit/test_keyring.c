@@ -47,8 +47,9 @@ static void wrong_root_is_refused(void **state)
     assert_int_equal(open_signed(&k, &release, NULL, &k.root, 0), STATUS_REFUSED);
     assert_int_equal(open_signed(&k, NULL, NULL, &k.root, 0), STATUS_REFUSED);
     assert_int_equal(open_signed(&foreign, &other, NULL, &k.root, 0), STATUS_REFUSED);
-    /* a stranger's signature beside the good one is not passed over */
-    assert_int_equal(open_signed(&k, &root, &other, &k.root, 0), STATUS_REFUSED);
+    /* a stranger's signature beside the good one is not passed over, but at a first document */
+    assert_int_equal(open_signed(&k, &root, &other, &k.root, 1), STATUS_REFUSED);
+    assert_int_equal(open_signed(&k, &root, &other, &k.root, 0), STATUS_OK);
 }
 
 static void versions_follow_each_other(void **state)
