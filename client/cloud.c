@@ -280,7 +280,7 @@ bool cloud_url_is_loopback(const char *url)
     struct in_addr v4;
     if (strncmp(url, "http://", 7) != 0)
         return false;
-    const char *at = url + 7, *end = at + (*at == '[' ? strcspn(at, "]") + 1 : strcspn(at, ":/"));
+    const char *at = url + 7, *end = at + (strncmp(at, "[::1]", 5) == 0 ? 5 : strcspn(at, ":/"));
     const char *port = *end == ':' ? end + 1 : end;
     port += strspn(port, "0123456789");
     if ((size_t)(end - at) >= sizeof host || (*port && *port != '/'))

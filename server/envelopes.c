@@ -90,16 +90,16 @@ enum status envelopes_waiting(struct store *store, int limit, envelope_visit *vi
     return status == STATUS_NOT_FOUND ? STATUS_OK : status;
 }
 
-enum status envelopes_due(struct store *store, int64_t before_ms, int64_t keys, bool *due,
-                          struct err *err)
+enum status envelopes_due(struct store *store, int64_t before_ms, int64_t keys, bool can_sign,
+                          bool *due, struct err *err)
 {
     int64_t count = 0;
     pthread_mutex_lock(&store->read_lock);
-    enum status status =
-        db_int(store->reader, err, &count,
-               "SELECT count(*) FROM releases r LEFT JOIN envelopes e ON e.version=r.version "
-               "WHERE e.version IS NULL OR e.expires_ms<? OR e.keys<>?",
-               "ii", before_ms, keys);
+    enum status status = db_int(
+        store->reader, err, &count,
+        "SELECT count(*) FROM releases r LEFT JOIN envelopes e ON e.version=r.version "
+        "WHERE e.version IS NULL OR e.expires_ms<? OR e.keys<>? OR (? AND e.waiting IS NOT NULL)",
+        "iii", before_ms, keys, (int64_t)can_sign);
     pthread_mutex_unlock(&store->read_lock);
     *due = count > 0;
     return status;

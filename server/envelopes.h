@@ -33,9 +33,9 @@ enum status envelopes_get(struct store *store, int64_t version, envelope_visit *
 enum status envelopes_waiting(struct store *store, int limit, envelope_visit *visit, void *ctx,
                               struct err *err);
 /* Is there a release whose newest manifest expires before that time, was made under another key
- * document, or was never made? */
-enum status envelopes_due(struct store *store, int64_t before_ms, int64_t keys, bool *due,
-                          struct err *err);
+ * document, was never made, or, where can_sign, waits for a signature? */
+enum status envelopes_due(struct store *store, int64_t before_ms, int64_t keys, bool can_sign,
+                          bool *due, struct err *err);
 
 /* Made when the store is opened. */
 extern const char envelopes_schema[];

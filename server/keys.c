@@ -71,7 +71,8 @@ static enum status document_load(struct io *io, const char *dir, int64_t version
     if (status == STATUS_OK)
         err_set(err, STATUS_CORRUPT, "it holds document %" PRId64, out->version);
     err_prefix(err, "%s", path);
-    return status == STATUS_NOT_FOUND || status == STATUS_NO_MEMORY ? status : STATUS_CORRUPT;
+    bool ours = status == STATUS_NOT_FOUND || status == STATUS_NO_MEMORY || status == STATUS_IO;
+    return ours ? status : STATUS_CORRUPT;
 }
 
 static enum status current_load(struct io *io, const char *dir, struct keyring *out,
@@ -155,8 +156,8 @@ static enum status waiting_settle(struct io *io, const char *dir, enum keys_role
     TRY(key_path(dir, role, false, path, err));
     if (!io_exists(next))
         return STATUS_OK;
-    bool wanted =
-        sign_key_load(io, next, &key, NULL) == STATUS_OK && keyring_role_has(in_force, &key.public);
+    TRY(sign_key_load(io, next, &key, err)); /* what cannot be read may be the one in force */
+    bool wanted = keyring_role_has(in_force, &key.public);
     sign_forget(&key);
     if (wanted ? io->rename(io, next, path) != 0 : io->unlink(io, next) != 0)
         return io_error(err, wanted ? "rename" : "remove", next, errno);

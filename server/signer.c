@@ -165,7 +165,7 @@ enum status signer_check(struct signer *signer, struct err *err)
     TRY(keys_renew(signer->config.keys, err));
     keys_current(signer->config.keys, &now);
     TRY(envelopes_due(signer->config.store, clock_wall_ms() + signer->config.life_ms / 2,
-                      now.version, &due, err));
+                      now.version, keys_can_sign(signer->config.keys), &due, err));
     return due ? all_renew(signer, err) : STATUS_OK;
 }
 
