@@ -249,10 +249,12 @@ enum status trust_fresh(const struct trust *trust, int64_t wall_ms, struct err *
 /* ---- manifests ---- */
 
 /* A lower sequence is fine for a version below the floor's alone: a device that lost its slots, or
- * went back by itself, climbs again through what it has had. */
+ * went back by itself, climbs again through what it has had. The same sequence is for the same
+ * outcome: there may be more than one patch that leads there. */
 static enum status sequence_check(const struct trust_floor *floor, const struct manifest *m,
-                                  const struct hash *payload, struct err *err)
+                                  struct err *err)
 {
+    bool same = m->version == floor->version && hash_equal(&m->set, &floor->set);
     if (floor->sequence == 0)
         return m->sequence <= TRUST_SEQUENCE_FIRST
                    ? STATUS_OK
@@ -262,7 +264,7 @@ static enum status sequence_check(const struct trust_floor *floor, const struct 
         return err_set(err, STATUS_REFUSED,
                        "sequence %" PRId64 " goes back: %" PRId64 " was accepted before",
                        m->sequence, floor->sequence);
-    if (m->sequence == floor->sequence && !hash_equal(payload, &floor->payload))
+    if (m->sequence == floor->sequence && !same)
         return err_set(err, STATUS_REFUSED,
                        "sequence %" PRId64 " was accepted before, with other content", m->sequence);
     if (m->sequence - floor->sequence > TRUST_SEQUENCE_JUMP)
@@ -312,7 +314,7 @@ static const struct sign_public *signer_find(const struct trust *t, const struct
 }
 
 static enum status floor_raise(struct trust *t, const struct envelope *e, const struct manifest *m,
-                               const struct hash *payload, struct err *err)
+                               struct err *err)
 {
     struct trust_state next = t->state;
     struct trust_floor *floor = &next.floor;
@@ -321,7 +323,7 @@ static enum status floor_raise(struct trust *t, const struct envelope *e, const 
     if (m->sequence > floor->sequence) {
         floor->sequence = m->sequence;
         floor->version = m->version;
-        floor->payload = *payload;
+        floor->set = m->set;
         floor->key = *signer_find(t, e);
     }
     floor->created_ms = later(floor->created_ms, m->created_ms);
@@ -341,15 +343,13 @@ static enum status manifest_check(struct trust *t, const struct envelope *e,
                                   int64_t wall_ms, struct manifest *out, struct err *err)
 {
     const struct keyring_role *role = &t->state.keys.release;
-    struct hash payload;
     TRY(envelope_verify(e, role->key, role->count, err));
     TRY(manifest_parse(e->payload.data, e->payload.len, out, err));
-    hash_bytes(e->payload.data, e->payload.len, &payload);
     TRY(expiry_check(t, "the manifest", out->expires_ms, wall_ms, err));
-    TRY(sequence_check(&t->state.floor, out, &payload, err));
+    TRY(sequence_check(&t->state.floor, out, err));
     TRY(manifest_check_base(out, device->base, err));
     TRY(check(out, device, err));
-    return floor_raise(t, e, out, &payload, err);
+    return floor_raise(t, e, out, err);
 }
 
 static enum status envelope_check(struct trust *t, const void *data, size_t len,

@@ -52,9 +52,9 @@ struct trust_device { /* what a manifest is held against */
 };
 
 /* The manifest of the release that comes after the active version: verified, not expired, a
- * sequence above the floor (or the same manifest again), no jump, for this device; the floor is
- * raised. Nothing is parsed before the signatures hold. REFUSED, WRONG_BASE, and what the parsers
- * say. */
+ * sequence above the floor (or the same one for the same outcome), no jump, for this device; the
+ * floor is raised. Nothing is parsed before the signatures hold. REFUSED, WRONG_BASE, and what the
+ * parsers say. */
 enum status trust_accept(struct trust *trust, const void *envelope, size_t len,
                          const struct trust_device *device, int64_t wall_ms, struct manifest *out,
                          struct err *err);

@@ -27,13 +27,13 @@ static json *pinned_json(const struct keyring_role *pinned)
 static bool floor_set(json *root, const struct trust_floor *floor)
 {
     char hex[HASH_HEX], line[SIGN_LINE], created[32], expires[32];
-    hash_hex(&floor->payload, hex);
+    hash_hex(&floor->set, hex);
     sign_public_line(&floor->key, line);
     clock_format(floor->created_ms, created);
     clock_format(floor->expires_ms, expires);
     return json_set_int(root, "sequence", floor->sequence) &&
            json_set_int(root, "version", floor->version) &&
-           json_set_string(root, "payload_sha256", hex) && json_set_string(root, "key", line) &&
+           json_set_string(root, "set_sha256", hex) && json_set_string(root, "key", line) &&
            json_set_string(root, "created", created) && json_set_string(root, "expires", expires);
 }
 
@@ -89,9 +89,9 @@ static enum status floor_parse(const json *root, struct trust_floor *out, struct
     const char *hex, *line;
     TRY(json_get_int(root, "sequence", 0, INT64_MAX, &out->sequence, err));
     TRY(json_get_int(root, "version", 0, INT64_MAX, &out->version, err));
-    TRY(json_get_string(root, "payload_sha256", HASH_HEX - 1, &hex, err));
-    if (!hash_parse(hex, &out->payload))
-        return err_set(err, STATUS_MALFORMED, "payload_sha256 is no SHA-256");
+    TRY(json_get_string(root, "set_sha256", HASH_HEX - 1, &hex, err));
+    if (!hash_parse(hex, &out->set))
+        return err_set(err, STATUS_MALFORMED, "set_sha256 is no SHA-256");
     TRY(json_get_string(root, "key", SIGN_LINE, &line, err));
     TRY(sign_public_parse(line, strlen(line), &out->key, err));
     TRY(json_get_time(root, "created", &out->created_ms, err));
@@ -100,9 +100,8 @@ static enum status floor_parse(const json *root, struct trust_floor *out, struct
 
 static enum status root_parse(const json *root, struct trust_state *out, struct err *err)
 {
-    static const char *const known[] = {
-        "schema",         "pinned", "keys",    "sequence", "version",
-        "payload_sha256", "key",    "created", "expires",  NULL};
+    static const char *const known[] = {"schema",     "pinned", "keys",    "sequence", "version",
+                                        "set_sha256", "key",    "created", "expires",  NULL};
     const char *schema;
     TRY(json_only(root, known, err));
     TRY(json_get_string(root, "schema", 64, &schema, err));

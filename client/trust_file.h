@@ -1,6 +1,6 @@
 /* DATA/trust.json, what trust.c must not forget:
  *   {"schema": "cdcca.edge-trust/1", "pinned": [public key lines], "keys": ENVELOPE text or "",
- *    "sequence": N, "version": N, "payload_sha256", "key", "created", "expires"}   of the floor */
+ *    "sequence": N, "version": N, "set_sha256", "key", "created", "expires"}   of the floor */
 #ifndef CDCCA_TRUST_FILE_H
 #define CDCCA_TRUST_FILE_H
 
@@ -12,7 +12,7 @@ enum { TRUST_PATH = 4096 };
 struct trust_floor {
     int64_t sequence;       /* 0: there is none, and the rest means nothing */
     int64_t version;        /* of the manifest that had it, */
-    struct hash payload;    /* its bytes, */
+    struct hash set;        /* what it leads to, */
     struct sign_public key; /* and who signed it */
     int64_t created_ms;     /* the latest of any manifest accepted; */
     int64_t expires_ms;     /* likewise */

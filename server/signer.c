@@ -84,6 +84,49 @@ enum status signer_add(struct signer *signer, struct store *store, struct releas
     return status;
 }
 
+/* ---- another way to a version ---- */
+
+static bool signed_copy(void *ctx, const struct stored_envelope *stored)
+{
+    if (stored->envelope)
+        buf_append(ctx, stored->envelope, strlen(stored->envelope));
+    return true;
+}
+
+/* What the version's own manifest says, as devices have it. */
+static enum status own_read(struct signer *signer, int64_t version, struct manifest *out,
+                            struct err *err)
+{
+    struct buf text = {.max = LIMIT_ENVELOPE_BYTES};
+    struct envelope envelope = {.signatures = 0};
+    enum status status = envelopes_get(signer->config.store, version, signed_copy, &text, err);
+    if (status == STATUS_OK && text.len == 0)
+        status = err_set(err, STATUS_NOT_FOUND, "version %lld is not signed", (long long)version);
+    if (status == STATUS_OK)
+        status = envelope_parse(text.data, text.len, ENVELOPE_MANIFEST, &envelope, err);
+    if (status == STATUS_OK)
+        status = manifest_parse(envelope.payload.data, envelope.payload.len, out, err);
+    envelope_free(&envelope);
+    buf_free(&text);
+    return status;
+}
+
+enum status signer_seal(struct signer *signer, struct manifest *manifest, struct buf *out,
+                        struct err *err)
+{
+    struct manifest own;
+    struct buf payload = {.max = LIMIT_ENVELOPE_BYTES};
+    TRY(own_read(signer, manifest->version, &own, err));
+    manifest->sequence = own.sequence;
+    manifest->created_ms = own.created_ms;
+    manifest->expires_ms = own.expires_ms;
+    enum status status = manifest_encode(manifest, &payload, err);
+    if (status == STATUS_OK)
+        status = envelope_write(signer, &payload, true, out, err);
+    buf_free(&payload);
+    return status;
+}
+
 /* ---- all of them anew ---- */
 
 struct renewal {

@@ -29,6 +29,14 @@ void signer_destroy(struct signer *signer); /* stops it; NULL is fine */
 enum status signer_add(struct signer *signer, struct store *store, struct release *release,
                        struct manifest *manifest, const void *patch, size_t len, struct err *err);
 
+/* Another way to the version of the manifest, as a patch that squashes several: signed with the
+ * sequence and times of that version's own manifest, which the manifest is given. Only looks at the
+ * store; for any thread. REFUSED: the release key is kept apart; NOT_FOUND: the version is
+ * unsigned.
+ */
+enum status signer_seal(struct signer *signer, struct manifest *manifest, struct buf *out,
+                        struct err *err);
+
 /* An envelope from elsewhere for the manifest of `version` that waits, in three steps: looked at,
  * committed by a job, told. */
 struct signer_taking {

@@ -225,6 +225,27 @@ static void a_new_release_key_signs_what_the_old_one_did(void **state)
     assert_int_equal(signed_manifest(f, 1).sequence, 2);
 }
 
+static void another_way_to_a_version_has_its_sequence(void **state)
+{
+    struct fixture *f = *state;
+    struct buf text = {.max = LIMIT_ENVELOPE_BYTES};
+    struct manifest squash = sample_manifest(0, 2), out;
+    struct envelope e;
+    squash.base_version = 0;
+    assert_int_equal(signer_seal(f->signer, &squash, &text, NULL), STATUS_NOT_FOUND);
+    add(f, 1);
+    add(f, 2);
+    assert_int_equal(signer_seal(f->signer, &squash, &text, NULL), STATUS_OK);
+    assert_int_equal(envelope_parse(text.data, text.len, ENVELOPE_MANIFEST, &e, NULL), STATUS_OK);
+    assert_int_equal(keys_verify(f->keys, &e, NULL), STATUS_OK);
+    assert_int_equal(manifest_parse(e.payload.data, e.payload.len, &out, NULL), STATUS_OK);
+    assert_int_equal(out.sequence, 2);
+    assert_int_equal(out.base_version, 0);
+    assert_true(out.expires_ms == signed_manifest(f, 2).expires_ms);
+    envelope_free(&e);
+    buf_free(&text);
+}
+
 /* ---- the release key kept apart ---- */
 
 static void key_away(struct fixture *f, struct sign_key *out)
@@ -345,6 +366,7 @@ int main(void)
         SIGNER_TEST(a_release_is_signed_as_it_is_made),
         SIGNER_TEST(all_are_signed_anew_in_order_before_they_expire),
         SIGNER_TEST(a_new_release_key_signs_what_the_old_one_did),
+        SIGNER_TEST(another_way_to_a_version_has_its_sequence),
         SIGNER_TEST(without_its_key_a_release_waits),
         SIGNER_TEST(what_is_due_waits_while_devices_keep_what_they_have),
         SIGNER_TEST(a_key_that_comes_back_signs_what_waits),
