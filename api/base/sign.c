@@ -67,9 +67,9 @@ bool sign_equal(const struct sign_public *a, const struct sign_public *b)
 
 static void line_write(const char *word, const uint8_t bytes[SEED], char out[SIGN_LINE])
 {
-    size_t used = strlen(word);
-    memcpy(out, word, used);
-    sodium_bin2base64(out + used, SIGN_LINE - used, bytes, SEED, sodium_base64_VARIANT_ORIGINAL);
+    int used = snprintf(out, SIGN_LINE, "%s", word);
+    sodium_bin2base64(out + used, SIGN_LINE - (size_t)used, bytes, SEED,
+                      sodium_base64_VARIANT_ORIGINAL);
 }
 
 static enum status line_parse(const char *word, const char *text, size_t len, uint8_t out[SEED],

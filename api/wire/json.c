@@ -235,7 +235,7 @@ enum status json_get_bool(const json *value, const char *key, bool *out, struct 
 
 enum status json_get_time(const json *value, const char *key, int64_t *wall_ms, struct err *err)
 {
-    const char *text;
+    const char *text = "";
     TRY(json_get_string(value, key, 31, &text, err));
     if (clock_parse(text, wall_ms))
         return STATUS_OK;
