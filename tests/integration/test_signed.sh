@@ -5,7 +5,7 @@
 source "$(dirname "$0")/edge.sh"
 quick='{"holdout":0,"steps":20,"batch":8}'
 keys=$work/data/keys
-follow=(--source world:target --count 20)
+follow=(--source world:target --count 20 --budget 0)
 
 # release SEED: one round from new uploads; the base is the newest version
 release() {
@@ -151,7 +151,7 @@ takes b 2
 # --- keys are exchanged while both run: the edge follows, the old key is revoked ---
 
 cp "$keys/release.key" "$work/revoked.key"
-edge_start a --source world:target --rate 5
+edge_start a --source world:target --budget 0 --rate 5
 "$bin/cdcca-cloud" keys rotate --dir "$keys" >"$work/answer" || die "rotate"
 grep -q "^document  2" "$work/answer" || die "rotate says: $(cat "$work/answer")"
 "$bin/cdcca-cloud" keys rotate --dir "$keys" --role root >"$work/answer" || die "rotate the root"
@@ -185,7 +185,7 @@ sleep 2
 cloud_start --listen "127.0.0.1:$port" --manifest-life 2
 refuses a "expired"
 cp "$work/release.key" "$keys/release.key"
-edge_start a --source world:target --rate 5
+edge_start a --source world:target --budget 0 --rate 5
 until_true "the alarm is over" status_is a alarm ""
 kill -TERM "$edge_pid"
 edge_end "after the freeze"
@@ -237,7 +237,7 @@ same_parameters a 6
 
 last=0
 for i in $(seq 20); do
-    edge_start k --source world:target --rate 50
+    edge_start k --source world:target --budget 0 --rate 50
     sleep "0.$((RANDOM % 9))$((RANDOM % 10))"
     edge_kill
     if [ -f "$work/k/trust.json" ]; then
