@@ -88,6 +88,7 @@ static const char index_text[] =
     "  GET    /distill/{id}               progress, losses   DELETE cancels\n"
     "  GET    /deltas?after=V&wait=S      releases after a version, waiting for news\n"
     "  GET    /deltas/{version}           the weight delta   GET /deltas/{version}/manifest\n"
+    "  GET    /keys                       who signs          GET /keys/{version}, /unsigned\n"
     "  GET    /events?types=round,step    what happens, as it happens\n"
     "  GET    /model                      what is served     GET /healthz, /readyz, /metrics\n"
     "  GET    /openapi.yaml               all of it in detail\n"

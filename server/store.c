@@ -1,6 +1,7 @@
 /* Writing and opening the store: see store.h. Two connections: the writer's mutex is held for a
  * whole group of jobs, the reader's (store_read.c) for one query. */
 #include "api/base/clock.h"
+#include "server/envelopes.h"
 #include "server/store_parts.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -85,6 +86,7 @@ static enum status store_connect(struct store *store, struct err *err)
     TRY(io_join(path, sizeof path, store->dir, "cloud.db", err));
     TRY(db_open(path, true, &store->writer, err));
     TRY(schema_ensure(store->writer, err));
+    TRY(db_exec(store->writer, envelopes_schema, err));
     return db_open(path, false, &store->reader, err);
 }
 

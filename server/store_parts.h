@@ -1,4 +1,4 @@
-/* What store.c (writing) and store_read.c (reading) share; for no one else. */
+/* What store.c (writing), store_read.c (reading) and envelopes.c share; for no one else. */
 #ifndef CDCCA_STORE_PARTS_H
 #define CDCCA_STORE_PARTS_H
 

@@ -177,8 +177,19 @@ enum status store_releases(struct store *store, int64_t after, int limit, releas
                            void *ctx, struct err *err)
 {
     struct query query = {.emit = emit_release, .visit.release = visit, .ctx = ctx};
-    return list_status(query_run(store, &query, RELEASES "WHERE version>? ORDER BY version LIMIT ?",
-                                 after, limit, err));
+    return list_status(query_run(
+        store, &query,
+        RELEASES "WHERE version>? AND version IN (SELECT version FROM envelopes WHERE envelope IS "
+                 "NOT NULL) ORDER BY version LIMIT ?",
+        after, limit, err));
+}
+
+enum status store_releases_all(struct store *store, release_visit *visit, void *ctx,
+                               struct err *err)
+{
+    struct query query = {.emit = emit_release, .visit.release = visit, .ctx = ctx};
+    return list_status(
+        query_run(store, &query, RELEASES "WHERE version>? ORDER BY version LIMIT ?", 0, -1, err));
 }
 
 enum status store_release(struct store *store, int64_t version, release_visit *visit, void *ctx,
