@@ -1,6 +1,6 @@
 /* HTTP for a service: what a request and an answer are, routing, limits and waiting. http.c is the
  * one file that knows libmicrohttpd; reply.c, range.c, target.c, watch.c and listen.c know nothing
- * of it.
+ * of it, nor does peer.c, and tls.c knows GnuTLS alone.
  *
  * A handler reads its request, fills in an answer by http_reply_*, and returns STATUS_OK; any other
  * status becomes a problem document by itself. Handlers run on the threads that poll the sockets,
@@ -18,13 +18,15 @@
 
 #include "api/base/buf.h"
 #include "api/base/status.h"
+#include "api/http/peer.h"
 #include "api/http/target.h"
+#include "api/http/tls.h"
 #include "api/http/watch.h"
 #include "api/wire/json.h"
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { HTTP_HEADERS = 8, HTTP_VALUE = 200 };
+enum { HTTP_HEADERS = 8, HTTP_VALUE = 200, HTTP_NAME = 80 };
 
 struct http_header {
     char name[32], value[HTTP_VALUE];
@@ -40,8 +42,16 @@ struct http_response {
     uint64_t first, size; /* of the file */
 };
 
+/* Who asks, as far as http_config.authorize has found out. */
+struct http_caller {
+    unsigned role; /* 0: not known */
+    char name[HTTP_NAME];
+};
+
 struct http_request {
     const char *method, *path;
+    char address[PEER_TEXT]; /* where it comes from; behind a proxy, where that says */
+    struct http_caller caller;
     const char *type;          /* media type, lower case, without parameters; "" without a body */
     const unsigned char *body; /* decoded */
     size_t body_len;
@@ -60,7 +70,13 @@ struct http_route {
     size_t body_max;   /* bytes on the wire; 0: no body allowed */
     size_t raw_max;    /* after Content-Encoding: zstd; 0: not accepted */
     const char *types; /* "application/json, application/x-safetensors" */
+    unsigned who;      /* may call it: for http_config.authorize alone */
 };
+
+/* Called with complete headers, before any of the body is read. Fills in request->caller; anything
+ * but STATUS_OK is the answer, with *status if that is not 0, and with the headers set here. */
+typedef enum status http_authorize(struct http_request *request, const struct http_route *route,
+                                   int *status, struct err *err);
 
 struct http_config {
     const struct http_route *routes;
@@ -70,6 +86,9 @@ struct http_config {
     int per_address;     /* connections of one client address, 0: any */
     size_t bodies_bytes; /* of all request bodies in memory together */
     struct watch_limits limits;
+    http_authorize *authorize; /* NULL: every route is for everybody */
+    struct tls *tls;           /* borrowed; NULL: HTTP without TLS */
+    const char *proxy;         /* the one peer whose X-Forwarded-For is believed; NULL: none */
 };
 struct http_config http_defaults(void);
 

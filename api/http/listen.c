@@ -1,5 +1,6 @@
 /* See listen.h. Numeric addresses alone: a server's address should not depend on a resolver. */
 #include "api/http/listen.h"
+#include "api/http/peer.h"
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -92,5 +93,19 @@ enum status listen_open(const char *address, int *fd, char bound[LISTEN_TEXT], s
     if (*fd < 0)
         return bind_failed(address, error, err);
     bound_text(*fd, bound);
+    return STATUS_OK;
+}
+
+enum status listen_is_loopback(const char *address, bool *out, struct err *err)
+{
+    char host[64], port[8], plain[PEER_TEXT];
+    *out = false;
+    if (!address_split(address, host, port))
+        return address_bad(address, err);
+    if (!host[0] || strchr(host, '%')) /* every address; a link's own */
+        return STATUS_OK;
+    if (!peer_parse(host, plain))
+        return address_bad(address, err);
+    *out = peer_is_loopback(plain);
     return STATUS_OK;
 }

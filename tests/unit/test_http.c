@@ -87,13 +87,13 @@ static enum status broken(struct http_request *request, struct err *err)
 }
 
 static const struct http_route routes[] = {
-    {"GET", "/item/{id}", item, 0, 0, NULL},
-    {"POST", "/echo", echo, 100, 1000, "text/plain, application/json"},
-    {"GET", "/echo", echo, 0, 0, NULL},
-    {"GET", "/wait", wait_for_it, 0, 0, NULL},
-    {"POST", "/later", later, 100, 0, "text/plain"},
-    {"GET", "/broken", broken, 0, 0, NULL},
-    {NULL, NULL, NULL, 0, 0, NULL},
+    {"GET", "/item/{id}", item, 0, 0, NULL, 0},
+    {"POST", "/echo", echo, 100, 1000, "text/plain, application/json", 0},
+    {"GET", "/echo", echo, 0, 0, NULL, 0},
+    {"GET", "/wait", wait_for_it, 0, 0, NULL, 0},
+    {"POST", "/later", later, 100, 0, "text/plain", 0},
+    {"GET", "/broken", broken, 0, 0, NULL, 0},
+    {NULL, NULL, NULL, 0, 0, NULL, 0},
 };
 
 static int service_start(void **state)
