@@ -10,6 +10,7 @@ extern const struct http_route routes[];
 http_handler tokens_post, tokens_list, tokens_get, tokens_delete;
 http_handler distill_post, distill_list, distill_get, distill_delete;
 http_handler deltas_list, deltas_get, deltas_manifest;
+http_handler enroll_post;
 http_handler model_get, health_get, contract_get, index_get;
 
 /* What a list handler collects: an array, and whether memory ran out on the way. */

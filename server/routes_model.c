@@ -103,6 +103,7 @@ static const char index_text[] =
     "  GET    /deltas?after=V&wait=S      releases after a version, waiting for news\n"
     "  GET    /deltas/{version}           the weight delta   GET /deltas/{version}/manifest\n"
     "  GET    /model                      what is served     GET /healthz\n"
+    "  POST   /enroll                     a one-time code becomes a device's token\n"
     "  GET    /openapi.yaml               all of it in detail\n"
     "\n"
     "Try:\n"

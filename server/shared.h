@@ -3,13 +3,18 @@
 #ifndef CDCCA_SHARED_H
 #define CDCCA_SHARED_H
 
+#include "server/auth.h"
 #include "server/learner.h"
+#include "server/quota.h"
 #include "server/rounds.h"
 #include "server/store.h"
 #include "server/writer.h"
 
 struct cloud {
     struct io *io;
+    const char *data_dir;
+    struct auth *auth;
+    struct quota *quota;
     struct store *store;
     struct writer *writer;
     struct learner *learner; /* routes look at its facts alone */

@@ -84,6 +84,8 @@ static enum status store_connect(struct store *store, struct err *err)
     TRY(io_join(path, sizeof path, store->dir, "cloud.db", err));
     TRY(db_open(path, true, &store->writer, err));
     TRY(schema_ensure(store->writer, err));
+    TRY(db_exec(store->writer,
+                "CREATE INDEX IF NOT EXISTS uploads_device ON uploads(device, received_ms)", err));
     return db_open(path, false, &store->reader, err);
 }
 
