@@ -42,7 +42,7 @@ struct board_fields {
     int64_t version, parameters;
     char sha256[HASH_HEX]; /* of the trainable set in use */
     char state[16];        /* "running", "waiting", "stopped" */
-    char cloud[16];        /* "unknown", "reachable", "away" */
+    char cloud[16];        /* "unknown", "reachable", "away", "refused" */
     char last_error[BOARD_TEXT];
     double
         entropy_cut; /* the entropy from which the last window's candidates were drawn; -1: none */

@@ -7,6 +7,7 @@
 #define CDCCA_DOWNLINK_H
 
 #include "client/board.h"
+#include "client/cloud.h"
 #include "client/slots.h"
 
 enum { DOWNLINK_PAUSE_MS = 10 * 60 * 1000 };
@@ -14,7 +15,8 @@ enum { DOWNLINK_PAUSE_MS = 10 * 60 * 1000 };
 struct downlink;
 
 struct downlink_options {
-    const char *cloud_url, *device, *data_dir;
+    const struct cloud_config *cloud;
+    const char *data_dir;
     int poll_s; /* how long one long poll waits, 1..LIMIT_WAIT_S */
 };
 

@@ -78,7 +78,9 @@ static int set_up(void **state)
     assert_int_equal(listen(peer->fd, 8), 0);
     assert_int_equal(getsockname(peer->fd, (struct sockaddr *)&address, &size), 0);
     snprintf(peer->url, sizeof peer->url, "http://127.0.0.1:%d/", ntohs(address.sin_port));
-    assert_int_equal(cloud_create(peer->url, "test", &peer->cloud, NULL), STATUS_OK);
+    assert_int_equal(cloud_create(&(struct cloud_config){.url = peer->url, .device = "test"},
+                                  &peer->cloud, NULL),
+                     STATUS_OK);
     tiny_folder(peer->dir);
     snprintf(peer->file, sizeof peer->file, "%s/patch.part", peer->dir);
     *state = peer;
@@ -168,8 +170,13 @@ static void test_urls(void **state)
                                       "http://a b", "http://x?y",     "file:///etc/passwd"};
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-        assert_int_equal(cloud_create(bad[i], "d", &cloud, NULL), STATUS_USAGE);
-    assert_int_equal(cloud_create("http://host/prefix///", "d", &cloud, NULL), STATUS_OK);
+        assert_int_equal(
+            cloud_create(&(struct cloud_config){.url = bad[i], .device = "d"}, &cloud, NULL),
+            STATUS_USAGE);
+    assert_int_equal(
+        cloud_create(&(struct cloud_config){.url = "http://host/prefix///", .device = "d"}, &cloud,
+                     NULL),
+        STATUS_OK);
     assert_string_equal(cloud_url(cloud), "http://host/prefix");
     cloud_destroy(cloud);
 }
