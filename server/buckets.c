@@ -62,8 +62,10 @@ bool buckets_know(const struct buckets *buckets, const char *name)
 
 static void place_refill(const struct buckets *buckets, struct place *place, int64_t now_ms)
 {
+    if (now_ms <= place->at_ms) /* another thread looked at the clock later and came first */
+        return;
     double seconds = (double)(now_ms - place->at_ms) / 1000.0;
-    place->level = fmin(buckets->full, place->level + fmax(seconds, 0) * buckets->per_s);
+    place->level = fmin(buckets->full, place->level + seconds * buckets->per_s);
     place->at_ms = now_ms;
 }
 
