@@ -637,15 +637,24 @@ __attribute__((format(printf, 2, 0))) static void on_log(void *ctx, const char *
 
 /* ---- start and stop ---- */
 
+/* An option whose value is a pointer, of whatever kind the library takes as void *. */
+static struct MHD_OptionItem option_pointer(enum MHD_OPTION option, const void *value)
+{
+    struct MHD_OptionItem item = {.option = option};
+    memcpy(&item.ptr_value, value, sizeof item.ptr_value);
+    return item;
+}
+
 static enum status daemon_start(struct http *http, int listen_fd, struct err *err)
 {
     const struct http_config *config = &http->config;
+    const char *priorities = tls_priorities();
+    void (*certificate)(void) = tls_certificate_function();
     unsigned flags =
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG;
-    struct MHD_OptionItem secure[] = {
-        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)tls_priorities()},
-        {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)(uintptr_t)tls_certificate_function()},
-        {MHD_OPTION_END, 0, NULL}};
+    struct MHD_OptionItem secure[] = {option_pointer(MHD_OPTION_HTTPS_PRIORITIES, &priorities),
+                                      option_pointer(MHD_OPTION_HTTPS_CERT_CALLBACK, &certificate),
+                                      {MHD_OPTION_END, 0, NULL}};
     struct MHD_OptionItem plain[] = {{MHD_OPTION_END, 0, NULL}};
     http->daemon = MHD_start_daemon(
         config->tls ? flags | MHD_USE_TLS : flags, 0, NULL, NULL, on_request, http,
