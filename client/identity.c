@@ -1,6 +1,7 @@
 /* See identity.h. */
 #include "client/identity.h"
 #include "api/base/clock.h"
+#include "api/base/log.h"
 #include "api/base/secret.h"
 #include "client/cloud.h"
 #include <inttypes.h>
@@ -89,15 +90,21 @@ static enum status nonce_get(struct io *io, const char *data_dir, char out[HASH_
     return text_store(io, data_dir, "enroll-nonce", out, err);
 }
 
+/* The first root key stays: whoever could name another could vouch for any update. */
 static enum status root_key_store(struct io *io, const char *data_dir, const char *root_key,
                                   struct err *err)
 {
-    char path[PATH_MAX];
-    if (!root_key[0])
+    char path[PATH_MAX], stored[CLOUD_TOKEN];
+    TRY(io_join(path, sizeof path, data_dir, "root.pub", err));
+    text_load(io, data_dir, "root.pub", stored, sizeof stored);
+    stored[strcspn(stored, "\r\n")] = '\0';
+    if (stored[0] && root_key[0] && strcmp(stored, root_key) != 0)
+        log_line(LOG_WARN, "enroll",
+                 "the cloud names another root key; the one in %s stays, remove it to take the "
+                 "cloud's",
+                 path);
+    if (stored[0] || !root_key[0])
         return STATUS_OK;
-    TRY(io_join(path, sizeof path, data_dir, "keys", err));
-    TRY(io_make_dirs(io, path, err));
-    TRY(io_join(path, sizeof path, data_dir, "keys/root.pub", err));
     return io_write_file(io, path, root_key, strlen(root_key), err);
 }
 

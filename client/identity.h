@@ -18,8 +18,8 @@ struct enroll_options {
     const char *ca_file; /* NULL: the system's authorities */
 };
 
-/* Stores name, token and the root key of releases (DATA/keys/root.pub) if the cloud has one. name
- * is the device's in the end. */
+/* Stores name, token and the root key of releases (DATA/root.pub) if the cloud has one and the
+ * device none. name is the device's in the end. */
 enum status identity_enroll(struct io *io, const struct enroll_options *options,
                             char name[LIMIT_ID + 1], struct err *err);
 

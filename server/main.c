@@ -213,14 +213,28 @@ static void certificate_reload(struct service *service)
         log_line(LOG_ERROR, "cloud", "the certificate in use stays: %s", err.text);
 }
 
+static bool token_seen(void *ctx, const struct token *token)
+{
+    (void)token;
+    *(bool *)ctx = true;
+    return false;
+}
+
 static void service_announce(const struct service *service)
 {
+    bool any = false;
     const struct exposure *exposure = &service->exposure;
     log_line(LOG_INFO, "cloud", "listening on %s://%s", service->tls ? "https" : "http",
              service->bound);
     if (exposure->insecure && !exposure->loopback)
         log_line(LOG_WARN, "cloud", "--insecure: anyone who reaches %s can read%s", service->bound,
                  exposure->auth ? " what travels" : " and change everything");
+    if (exposure->auth && auth_tokens(service->cloud.auth, token_seen, &any, NULL) == STATUS_OK &&
+        !any)
+        log_line(
+            LOG_WARN, "cloud",
+            "nobody has a token yet: cdcca-cloud token add --role operator --data %s makes one",
+            service->cloud.data_dir);
 }
 
 /* Until a signal asks to stop; signs of life for a supervisor that wants them. */

@@ -14,6 +14,9 @@ as() {
 # header NAME: of the last answer that was taken with -D "$work/head"
 header() { sed -n "s/^$1: *\\([^\\r]*\\)\\r*\$/\\1/Ip" "$work/head"; }
 
+# many [CURL OPTION...]: 200 calls without a token; prints the last one's status
+many() { curl -sS -o /dev/null -w '%{http_code}\n' "$@" "$url/healthz?n=[1-200]" | tail -n 1; }
+
 # cert_make NAME: a self-made certificate for this machine, NAME.pem and NAME.key
 cert_make() {
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test \

@@ -42,7 +42,7 @@ enroll a "$typed" --device kiosk-7 || die "enroll: $(cat "$work/enroll.log")"
 grep -q "enrolled as kiosk-7" "$work/enroll.out" || die "$(cat "$work/enroll.out")"
 expect "the token's mode" "$(stat -c %a "$work/a/token")" 600
 expect "the name" "$(cat "$work/a/device")" kiosk-7
-expect "the root key" "$(cat "$work/a/keys/root.pub")" "the root of all releases"
+expect "the root key" "$(cat "$work/a/root.pub")" "the root of all releases"
 [ ! -e "$work/a/enroll-nonce" ] || die "the nonce is still there"
 grep -rqF "$(cut -c7- "$work/a/token")" "$work/data" && die "the cloud's disk holds the token"
 as "$(cat "$work/a/token")"
@@ -114,7 +114,10 @@ until_true "it says so" logged "does not let this device.*401"
 spooled() { [ "$(status a spool_files)" -ge 2 ]; }
 until_true "uploads wait" spooled
 expect "rejected" "$(status a rejected)" 0
+echo "another root" >"$work/data/keys/root.pub"
 enroll a "$(code --device kiosk-7)" || die "enrolling again: $(cat "$work/enroll.log")"
+grep -q "another root key" "$work/enroll.log" || die "another root key, and no word about it"
+expect "the root key that stays" "$(cat "$work/a/root.pub")" "the root of all releases"
 caught_up() { [ "$(status a uploaded)" -ge 40 ]; }
 until_true "it goes on with the new token" caught_up
 kill -TERM "$edge_pid"
