@@ -138,10 +138,13 @@ static void range_headers(struct http_request *request, enum range_kind kind, ui
         http_reply_header(request, "Content-Range", text);
 }
 
+/* What only some may fetch is not for caches that many share. */
 static void file_headers(struct http_request *request, const char *type, const char *etag)
 {
     http_reply_header(request, "ETag", etag);
-    http_reply_header(request, "Cache-Control", "public, max-age=31536000, immutable");
+    http_reply_header(request, "Cache-Control",
+                      request->caller.role ? "private, max-age=31536000, immutable"
+                                           : "public, max-age=31536000, immutable");
     http_reply_header(request, "Accept-Ranges", "bytes");
     http_reply_header(request, "Content-Type", type);
 }

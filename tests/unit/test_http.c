@@ -93,7 +93,13 @@ static enum status where_from(struct http_request *request, struct err *err)
     return http_reply_text(request, 200, "text/plain", text, err);
 }
 
+static enum status license(struct http_request *request, struct err *err)
+{
+    return http_reply_file(request, SOURCE_DIR "/LICENSE", "text/plain", "\"tag\"", err);
+}
+
 static const struct http_route routes[] = {
+    {"GET", "/file", license, 0, 0, NULL, 1},
     {"GET", "/from", where_from, 0, 0, NULL, 1},
     {"POST", "/guarded", echo, 4 << 20, 0, "text/plain", 2},
     {"GET", "/item/{id}", item, 0, 0, NULL, 0},
@@ -139,6 +145,7 @@ static enum status authorize(struct http_request *request, const struct http_rou
 {
     const char *field = http_header(request, "Authorization");
     snprintf(request->caller.name, sizeof request->caller.name, "%s", field ? field : "nobody");
+    request->caller.role = field != NULL;
     if (route->who != 2 || (field && strcmp(field, "yes") == 0))
         return STATUS_OK;
     http_reply_header(request, "WWW-Authenticate", "Bearer");
@@ -501,6 +508,15 @@ static void a_strangers_body_is_not_read_for_long(void **state)
     close(fd);
 }
 
+static void what_a_caller_fetched_is_for_no_other(void **state)
+{
+    static char answer[ANSWER];
+    assert_int_equal(ask(*state, "GET /file HTTP/1.1\r\nAuthorization: yes\r\n" END, answer), 200);
+    assert_non_null(strstr(answer, "Cache-Control: private, max-age"));
+    assert_int_equal(ask(*state, "GET /file HTTP/1.1\r\n" END, answer), 200);
+    assert_non_null(strstr(answer, "Cache-Control: public, max-age"));
+}
+
 static void the_callers_address_is_the_proxys_word(void **state)
 {
     static char answer[ANSWER];
@@ -563,6 +579,7 @@ int main(void)
         SERVED(another_thread_can_answer),
         GUARDED(who_may_not_call_is_told_before_the_body),
         GUARDED(a_strangers_body_is_not_read_for_long),
+        GUARDED(what_a_caller_fetched_is_for_no_other),
         GUARDED(the_callers_address_is_the_proxys_word),
         SERVED(nobody_elses_word_is_believed),
         SERVED(a_taken_port_is_said_to_be),
