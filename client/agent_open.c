@@ -139,9 +139,8 @@ static enum status agent_open_board(struct agent *a, struct err *err)
 static enum status agent_open_links(struct agent *a, struct err *err)
 {
     TRY(uplink_start(&a->reach, a->spool, &a->board, &a->uplink, err));
-    struct downlink_options options = {.cloud = &a->reach,
-                                       .data_dir = a->options.data_dir,
-                                       .poll_s = (int)a->options.poll_s};
+    struct downlink_options options = {
+        .cloud = &a->reach, .data_dir = a->options.data_dir, .poll_s = (int)a->options.poll_s};
     return downlink_start(a->io, &options, a->slots, &a->board, &a->downlink, err);
 }
 
