@@ -14,10 +14,12 @@
 struct agent_options {
     const char *cloud_url; /* NULL: uploads wait in the spool, nothing is polled (serve alone) */
     const char *model_dir, *source, *data_dir;
-    const char *device; /* NULL: DATA/device, made up at the first start */
-    const char *trust;  /* a public root key file; NULL: DATA/root.pub where it is */
-    double budget;      /* share of the instances to upload */
-    double rate;        /* samples per second, 0: as fast as it can */
+    const char *device;     /* NULL: DATA/device, made up at the first start */
+    const char *token_file; /* NULL: DATA/token, if there is one */
+    const char *ca_file;    /* NULL: the system's authorities */
+    const char *trust;      /* a public root key file; NULL: DATA/root.pub where it is */
+    double budget;          /* share of the instances to upload */
+    double rate;            /* samples per second, 0: as fast as it can */
     int64_t window, keep, bits, threads;
     int64_t count;  /* stop after so many samples since the first start; 0: never */
     int64_t rounds; /* stop at this version (lockstep: after so many rounds); 0: never */

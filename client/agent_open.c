@@ -4,6 +4,7 @@
 #include "api/base/hash.h"
 #include "api/base/log.h"
 #include "client/agent_state.h"
+#include "client/identity.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -54,7 +55,7 @@ void agent_note_version(struct agent *a)
     board_unlock(&a->board);
 }
 
-/* ---- folder, lock, name ---- */
+/* ---- folder, lock, cloud ---- */
 
 static enum status agent_lock(struct agent *a, struct err *err)
 {
@@ -71,42 +72,16 @@ static enum status agent_lock(struct agent *a, struct err *err)
     return STATUS_OK;
 }
 
-static bool agent_name_is_valid(const char *name)
+/* How the threads reach the cloud; the strings live as long as the agent. */
+static enum status agent_reach(struct agent *a, struct err *err)
 {
-    size_t len = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
-    return len >= 1 && len <= LIMIT_ID && name[len] == '\0';
-}
-
-/* DATA/device, made up from host, process and time when there is none. */
-static enum status agent_stored_name(struct agent *a, struct err *err)
-{
-    char path[PATH_MAX], seed[320], host[200] = "";
-    struct buf text = {.max = LIMIT_ID};
-    struct hash hash;
-    char hex[HASH_HEX];
-    TRY(io_join(path, sizeof path, a->options.data_dir, "device", err));
-    if (io_read_file(a->io, path, &text, NULL) == STATUS_OK)
-        snprintf(a->device, sizeof a->device, "%.*s", (int)text.len, (const char *)text.data);
-    buf_free(&text);
-    if (agent_name_is_valid(a->device))
-        return STATUS_OK;
-    gethostname(host, sizeof host - 1);
-    snprintf(seed, sizeof seed, "%s %ld %" PRId64, host, (long)getpid(), clock_wall_ms());
-    hash_bytes(seed, strlen(seed), &hash);
-    hash_hex(&hash, hex);
-    snprintf(a->device, sizeof a->device, "edge-%.12s", hex);
-    return io_write_file(a->io, path, a->device, strlen(a->device), err);
-}
-
-static enum status agent_name(struct agent *a, struct err *err)
-{
-    if (!a->options.device)
-        return agent_stored_name(a, err);
-    if (!agent_name_is_valid(a->options.device))
-        return err_set(err, STATUS_USAGE,
-                       "device id '%.80s': 1 to %d of A-Z a-z 0-9 . _ - are right",
-                       a->options.device, LIMIT_ID);
-    snprintf(a->device, sizeof a->device, "%s", a->options.device);
+    const struct agent_options *o = &a->options;
+    TRY(identity_name(a->io, o->data_dir, o->device, a->device, err));
+    TRY(io_join(a->token_file, sizeof a->token_file, o->data_dir, "token", err));
+    a->reach = (struct cloud_config){.url = o->cloud_url,
+                                     .device = a->device,
+                                     .token_file = o->token_file ? o->token_file : a->token_file,
+                                     .ca_file = o->ca_file};
     return STATUS_OK;
 }
 
@@ -163,9 +138,8 @@ static enum status agent_open_board(struct agent *a, struct err *err)
 
 static enum status agent_open_links(struct agent *a, struct err *err)
 {
-    TRY(uplink_start(a->options.cloud_url, a->device, a->spool, &a->board, &a->uplink, err));
-    struct downlink_options options = {.cloud_url = a->options.cloud_url,
-                                       .device = a->device,
+    TRY(uplink_start(&a->reach, a->spool, &a->board, &a->uplink, err));
+    struct downlink_options options = {.cloud = &a->reach,
                                        .data_dir = a->options.data_dir,
                                        .model_dir = a->options.model_dir,
                                        .trust = a->options.trust,
@@ -177,7 +151,7 @@ static enum status agent_open_parts(struct agent *a, struct err *err)
 {
     char path[PATH_MAX];
     TRY(agent_lock(a, err));
-    TRY(agent_name(a, err));
+    TRY(agent_reach(a, err));
     TRY(agent_open_model(a, err));
     TRY(agent_open_window(a, err));
     TRY(agent_open_board(a, err));
@@ -185,7 +159,7 @@ static enum status agent_open_parts(struct agent *a, struct err *err)
     TRY(spool_open(a->io, path, (uint64_t)a->options.spool_bytes, &a->spool, err));
     TRY(pool_create((int)a->options.threads, &a->pool, err));
     if (a->options.lockstep)
-        TRY(cloud_create(a->options.cloud_url, a->device, &a->cloud, err));
+        TRY(cloud_create(&a->reach, &a->cloud, err));
     return a->options.cloud_url ? agent_open_links(a, err) : STATUS_OK;
 }
 

@@ -14,6 +14,7 @@
 #include "client/uplink.h"
 #include "client/window.h"
 #include "model/task/stream.h"
+#include <limits.h>
 
 struct agent_sample { /* of the batch being answered; pixels lie in agent->rgb */
     char id[WINDOW_ID], question[LIMIT_QUESTION + 1];
@@ -27,7 +28,8 @@ struct agent_open_window { /* counters of the open window, added to the notebook
 
 struct agent {
     struct agent_options options;
-    char device[LIMIT_ID + 1];
+    char device[LIMIT_ID + 1], token_file[PATH_MAX];
+    struct cloud_config reach;
     struct io *io;
     int lock_fd; /* DATA/lock: one agent per folder */
     struct board board;

@@ -1,14 +1,16 @@
-/* How long to wait before trying a peer again: doubling from 0.5 s to 60 s, each wait drawn at
- * random from the upper half of its range, so that a fleet does not come back in one wave. */
+/* How long to wait before trying a peer again: doubling from 0.5 s to 60 s, or to 10 minutes where
+ * somebody must act first, each wait drawn at random from the upper half of its range, so that a
+ * fleet does not come back in one wave. */
 #ifndef CDCCA_BACKOFF_H
 #define CDCCA_BACKOFF_H
 
 #include "api/base/rng.h"
 
-enum { BACKOFF_FIRST_MS = 500, BACKOFF_LAST_MS = 60000 };
+enum { BACKOFF_FIRST_MS = 500, BACKOFF_LAST_MS = 60000, BACKOFF_PATIENT_MS = 600000 };
 
 struct backoff {
-    int failures; /* in a row */
+    int failures;    /* in a row */
+    int64_t last_ms; /* the longest wait; BACKOFF_LAST_MS at first */
     struct rng rng;
 };
 

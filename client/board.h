@@ -42,7 +42,7 @@ struct board_fields {
     int64_t version, parameters;
     char sha256[HASH_HEX]; /* of the trainable set in use */
     char state[16];        /* "running", "waiting", "stopped" */
-    char cloud[16];        /* "unknown", "reachable", "away" */
+    char cloud[16];        /* "unknown", "reachable", "away", "refused" */
     char last_error[BOARD_TEXT];
     char alarm[BOARD_TEXT]; /* why no update can be trusted now; "": nothing wrong */
     double

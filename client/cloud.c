@@ -1,5 +1,6 @@
 /* The cloud over libcurl; see cloud.h. One easy handle per struct cloud, so that connections are
- * kept; no redirects, no protocols but http and https, no signals. */
+ * kept; no redirects, no protocols but http and https, no signals. Certificates are always
+ * verified. */
 #include "client/cloud.h"
 #include "api/base/log.h"
 #include "api/wire/json.h"
@@ -22,12 +23,17 @@ enum {
     CLOUD_CONNECT_S = 5,
     CLOUD_STALL_S = 20, /* slower than CLOUD_STALL_BYTES a second for this long: given up */
     CLOUD_STALL_BYTES = 64,
-    CLOUD_CALL_S = 30, /* for calls with small answers */
+    CLOUD_CALL_S = 30,       /* for calls with small answers */
+    CLOUD_RETRY_S = 3600,    /* the longest Retry-After that is believed */
+    CLOUD_EXPECT = 16 << 10, /* from here on a body waits for the cloud to accept its headers */
 };
 
 struct cloud {
     CURL *curl;
     char url[CLOUD_URL], agent[160];
+    const char *token_file, *ca_file; /* or NULL */
+    bool is_private;                  /* nobody in between can read what is sent */
+    char token[CLOUD_TOKEN];          /* "": none */
     char reason[CURL_ERROR_SIZE];
     int64_t retry_after_ms;
     const atomic_bool *ending; /* NULL: a stop alone breaks calls off */
@@ -103,6 +109,45 @@ static size_t sink_on_bytes(char *data, size_t size, size_t count, void *ctx)
     return sink->status == STATUS_OK ? size * count : 0;
 }
 
+/* The file's text without blanks at its end; "" without a file. */
+static enum status token_read(struct cloud *cloud, struct err *err)
+{
+    struct buf text = {.max = CLOUD_TOKEN - 1};
+    cloud->token[0] = '\0';
+    if (!cloud->token_file || !io_exists(cloud->token_file))
+        return STATUS_OK;
+    enum status status = io_read_file(io_posix(), cloud->token_file, &text, err);
+    if (status == STATUS_OK) {
+        while (text.len && text.data[text.len - 1] <= ' ')
+            text.len--;
+        for (size_t i = 0; i < text.len && status == STATUS_OK; i++)
+            if (text.data[i] <= ' ' || text.data[i] > '~')
+                status =
+                    err_set(err, STATUS_UNAUTHENTICATED, "%s holds no token", cloud->token_file);
+    }
+    if (status == STATUS_OK && text.len)
+        memcpy(cloud->token, text.data, text.len);
+    if (status == STATUS_OK)
+        cloud->token[text.len] = '\0';
+    buf_free(&text);
+    return status;
+}
+
+/* Before every call, since the file may be another one by now. */
+static enum status token_set(struct cloud *cloud, struct err *err)
+{
+    TRY(token_read(cloud, err));
+    if (!cloud->token[0])
+        return STATUS_OK;
+    if (!cloud->is_private)
+        return err_set(err, STATUS_USAGE,
+                       "the token in %s would travel to %s unencrypted; an https:// URL is right",
+                       cloud->token_file, cloud->url);
+    curl_easy_setopt(cloud->curl, CURLOPT_HTTPAUTH, CURLAUTH_BEARER);
+    curl_easy_setopt(cloud->curl, CURLOPT_XOAUTH2_BEARER, cloud->token);
+    return STATUS_OK;
+}
+
 /* Common settings; path is joined to the base URL. A fresh start for every request. */
 static enum status cloud_prepare(struct cloud *cloud, struct sink *sink, long timeout_s,
                                  struct err *err, const char *path)
@@ -128,7 +173,10 @@ static enum status cloud_prepare(struct cloud *cloud, struct sink *sink, long ti
     curl_easy_setopt(curl, CURLOPT_XFERINFODATA, cloud);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, sink_on_bytes);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, sink);
-    return STATUS_OK;
+    curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    if (cloud->ca_file)
+        curl_easy_setopt(curl, CURLOPT_CAINFO, cloud->ca_file);
+    return token_set(cloud, err);
 }
 
 static enum status cloud_transport_error(const struct cloud *cloud, CURLcode code,
@@ -162,6 +210,9 @@ static void cloud_detail(const struct sink *sink, char *out, size_t size)
 static enum status cloud_http_status(long http)
 {
     switch (http) {
+    case 401:
+    case 403:
+        return STATUS_UNAUTHENTICATED;
     case 404:
         return STATUS_NOT_FOUND;
     case 409:
@@ -191,11 +242,14 @@ static enum status cloud_perform(struct cloud *cloud, struct sink *sink, const c
     curl_easy_getinfo(cloud->curl, CURLINFO_RESPONSE_CODE, &http);
     curl_easy_getinfo(cloud->curl, CURLINFO_RETRY_AFTER, &retry_after);
     cloud->retry_after_ms =
-        retry_after > 0 && retry_after <= 3600 ? (int64_t)retry_after * 1000 : 0;
+        1000 * (int64_t)(retry_after < CLOUD_RETRY_S ? retry_after : CLOUD_RETRY_S);
     enum status status = cloud_http_status(http);
     if (status == STATUS_OK)
         return STATUS_OK;
     cloud_detail(sink, detail, sizeof detail);
+    if (status == STATUS_UNAUTHENTICATED)
+        return err_set(err, status, "%s does not let this device do that (%s answered %ld%s)",
+                       cloud->url, what, http, detail);
     return err_set(err, status, "%s: %s answered %ld%s", cloud->url, what, http, detail);
 }
 
@@ -231,14 +285,37 @@ static void cloud_global_init(void)
     curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
-enum status cloud_create(const char *url, const char *device, struct cloud **out, struct err *err)
+static enum status url_check(const char *url, struct err *err)
+{
+    if ((strncmp(url, "http://", 7) == 0 || strncmp(url, "https://", 8) == 0) &&
+        strlen(url) < CLOUD_URL && !strpbrk(url, " \t\r\n?#"))
+        return STATUS_OK;
+    return err_set(err, STATUS_USAGE,
+                   "cloud URL '%.200s': http://HOST:PORT or https://HOST is right", url);
+}
+
+/* By TLS, or because it does not leave this machine. */
+static bool url_is_private(const char *url)
+{
+    if (strncmp(url, "https://", 8) == 0)
+        return true;
+    char *host = NULL;
+    CURLU *parts = curl_url();
+    bool is_private = false;
+    if (parts && curl_url_set(parts, CURLUPART_URL, url, 0) == CURLUE_OK &&
+        curl_url_get(parts, CURLUPART_HOST, &host, 0) == CURLUE_OK)
+        is_private = strcmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0 ||
+                     (strncmp(host, "127.", 4) == 0 && !host[strspn(host, "0123456789.")]);
+    curl_free(host);
+    curl_url_cleanup(parts);
+    return is_private;
+}
+
+enum status cloud_create(const struct cloud_config *config, struct cloud **out, struct err *err)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, cloud_global_init);
-    if ((strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0) ||
-        strlen(url) >= CLOUD_URL || strpbrk(url, " \t\r\n?#"))
-        return err_set(err, STATUS_USAGE,
-                       "cloud URL '%.200s': http://HOST:PORT or https://HOST is right", url);
+    TRY(url_check(config->url, err));
     struct cloud *cloud = calloc(1, sizeof *cloud);
     if (cloud)
         cloud->curl = curl_easy_init();
@@ -246,10 +323,18 @@ enum status cloud_create(const char *url, const char *device, struct cloud **out
         free(cloud);
         return err_set(err, STATUS_NO_MEMORY, "no memory for an HTTP client");
     }
-    snprintf(cloud->url, sizeof cloud->url, "%s", url);
+    snprintf(cloud->url, sizeof cloud->url, "%s", config->url);
     for (size_t len = strlen(cloud->url); len && cloud->url[len - 1] == '/'; len--)
         cloud->url[len - 1] = '\0';
-    snprintf(cloud->agent, sizeof cloud->agent, "cdcca-edge/%s (%.64s)", CDCCA_VERSION, device);
+    snprintf(cloud->agent, sizeof cloud->agent, "cdcca-edge/%s (%.64s)", CDCCA_VERSION,
+             config->device);
+    cloud->token_file = config->token_file;
+    cloud->ca_file = config->ca_file;
+    cloud->is_private = url_is_private(cloud->url);
+    if (token_set(cloud, err) == STATUS_USAGE) {
+        cloud_destroy(cloud);
+        return STATUS_USAGE;
+    }
     *out = cloud;
     return STATUS_OK;
 }
@@ -306,6 +391,12 @@ static bool cloud_add_header(struct curl_slist **list, const char *text)
     return true;
 }
 
+/* A body that may be turned away for its token or a quota is not sent before it is welcome. */
+static const char *upload_expect(const struct cloud *cloud, size_t len)
+{
+    return cloud->token[0] && len >= CLOUD_EXPECT ? "Expect: 100-continue" : "Expect:";
+}
+
 enum status cloud_upload(struct cloud *cloud, const void *body, size_t len, const struct hash *hash,
                          int64_t *sent, struct err *err)
 {
@@ -320,7 +411,7 @@ enum status cloud_upload(struct cloud *cloud, const void *body, size_t len, cons
     if (cloud_add_header(&headers, key) &&
         cloud_add_header(&headers, "Content-Type: application/x-safetensors") &&
         cloud_add_header(&headers, "Content-Encoding: zstd") &&
-        cloud_add_header(&headers, "Expect:")) {
+        cloud_add_header(&headers, upload_expect(cloud, len))) {
         status = cloud_post(cloud, "/tokens", body, len, headers, &answer, err);
         curl_easy_getinfo(cloud->curl, CURLINFO_SIZE_UPLOAD_T, &uploaded);
         *sent = (int64_t)uploaded;
@@ -414,6 +505,56 @@ enum status cloud_round(struct cloud *cloud, int64_t id, struct cloud_round *out
             id ? cloud_parse_round(root, out, err) : cloud_parse_newest(root, out, err), err);
     json_free(root);
     buf_free(&answer);
+    return status;
+}
+
+/* ---- enrolment ---- */
+
+static enum status enroll_body(const char *code, const char *device, const char *nonce,
+                               struct buf *out, struct err *err)
+{
+    json *body = json_object_new();
+    bool ok = body && json_set_string(body, "code", code) &&
+              json_set_string(body, "nonce", nonce) &&
+              (!device || json_set_string(body, "device", device)) &&
+              json_print(body, false, out) == STATUS_OK;
+    json_free(body);
+    return ok ? STATUS_OK : err_set(err, STATUS_NO_MEMORY, "no memory for a request");
+}
+
+static enum status enroll_parse(const json *root, struct cloud_enrolment *out, struct err *err)
+{
+    const char *device, *token, *root_key = "";
+    TRY(json_get_string(root, "device", LIMIT_ID, &device, err));
+    TRY(json_get_string(root, "token", CLOUD_TOKEN - 1, &token, err));
+    TRY(json_opt_string(root, "root_key", CLOUD_TOKEN - 1, &root_key, err));
+    snprintf(out->device, sizeof out->device, "%s", device);
+    snprintf(out->token, sizeof out->token, "%s", token);
+    snprintf(out->root_key, sizeof out->root_key, "%s", root_key);
+    return STATUS_OK;
+}
+
+enum status cloud_enroll(struct cloud *cloud, const char *code, const char *device,
+                         const char *nonce, struct cloud_enrolment *out, struct err *err)
+{
+    static const char path[] = "/enroll";
+    struct buf body = {.max = LIMIT_ENROLL_BYTES}, answer = {.max = CLOUD_ANSWER_MAX};
+    struct curl_slist *headers = NULL;
+    json *root = NULL;
+    TRY(enroll_body(code, device, nonce, &body, err));
+    enum status status = STATUS_NO_MEMORY;
+    if (cloud_add_header(&headers, "Content-Type: application/json"))
+        status = cloud_post(cloud, path, body.data, body.len, headers, &answer, err);
+    if (status == STATUS_UNAUTHENTICATED)
+        status = err_set(err, STATUS_REFUSED, "%s", err->text);
+    if (status == STATUS_OK)
+        status = cloud_json(cloud, path, &answer, &root, err);
+    if (status == STATUS_OK)
+        status = cloud_unreadable(cloud, path, enroll_parse(root, out, err), err);
+    json_free(root);
+    buf_free(&answer);
+    buf_free(&body);
+    curl_slist_free_all(headers);
     return status;
 }
 

@@ -1,4 +1,4 @@
-/* The cloud as the agent sees it: four calls over HTTP(S). cloud.c is the one file that knows
+/* The cloud as the agent sees it: a few calls over HTTP(S). cloud.c is the one file that knows
  * libcurl. Every answer is bounded, every wait has an end, a stop request breaks off any call.
  * Not thread-safe: each thread has its own struct cloud. */
 #ifndef CDCCA_CLOUD_H
@@ -6,14 +6,26 @@
 
 #include "api/base/hash.h"
 #include "api/base/io.h"
+#include "api/wire/limits.h"
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+enum { CLOUD_TOKEN = 512 };
+
 struct cloud;
 
-/* url: "http://host:port[/prefix]" or https; USAGE when it is not. device goes into User-Agent. */
-enum status cloud_create(const char *url, const char *device, struct cloud **out, struct err *err);
+/* Borrowed as long as the cloud lives. */
+struct cloud_config {
+    const char *url;        /* "http://host:port[/prefix]" or https */
+    const char *device;     /* goes into User-Agent */
+    const char *token_file; /* holds the bearer token, read before every call; NULL or no such file:
+                               none is sent */
+    const char *ca_file;    /* PEM, who vouches for the cloud; NULL: the system's authorities */
+};
+
+/* USAGE: the URL is none, or the token would travel to another machine unencrypted. */
+enum status cloud_create(const struct cloud_config *config, struct cloud **out, struct err *err);
 void cloud_destroy(struct cloud *cloud);
 /* Calls are broken off, too, when *ending (borrowed) becomes true. */
 void cloud_end_when(struct cloud *cloud, const atomic_bool *ending);
@@ -25,7 +37,8 @@ bool cloud_url_is_loopback(const char *url);
  *   UNREACHABLE, TIMEOUT  no whole answer; try later
  *   BUSY                  429 or 503: try later, not before cloud_retry_after_ms
  *   PEER                  another 5xx, or an answer we do not understand: try later
- *   REFUSED, CONFLICT, NOT_FOUND   4xx: the same request will not do better
+ *   UNAUTHENTICATED       401 or 403: try later and with patience, an operator must act first
+ *   REFUSED, CONFLICT, NOT_FOUND another 4xx: the same request will not do better
  *   CANCELLED             stop_requested */
 int64_t cloud_retry_after_ms(const struct cloud *cloud); /* of the last answer; 0: none */
 
@@ -33,6 +46,15 @@ int64_t cloud_retry_after_ms(const struct cloud *cloud); /* of the last answer; 
  */
 enum status cloud_upload(struct cloud *cloud, const void *body, size_t len, const struct hash *hash,
                          int64_t *sent, struct err *err);
+
+struct cloud_enrolment {
+    char device[LIMIT_ID + 1], token[CLOUD_TOKEN];
+    char root_key[CLOUD_TOKEN]; /* "" when the cloud has none */
+};
+
+/* POST /enroll; device NULL: the cloud's choice. Here REFUSED: 401 or 403, the code is no good. */
+enum status cloud_enroll(struct cloud *cloud, const char *code, const char *device,
+                         const char *nonce, struct cloud_enrolment *out, struct err *err);
 
 struct cloud_release {
     int64_t version, base_version, size;

@@ -263,7 +263,7 @@ static enum status downlink_prepare(struct downlink *d, const struct downlink_op
 {
     TRY(io_join(d->incoming, sizeof d->incoming, options->data_dir, "incoming", err));
     TRY(io_make_dirs(d->io, d->incoming, err));
-    TRY(cloud_create(options->cloud_url, options->device, &d->cloud, err));
+    TRY(cloud_create(options->cloud, &d->cloud, err));
     cloud_end_when(d->cloud, &d->ending);
     struct vouch_options vouch = {.data_dir = options->data_dir,
                                   .model_dir = options->model_dir,
@@ -288,7 +288,7 @@ enum status downlink_start(struct io *io, const struct downlink_options *options
     d->slots = slots;
     d->board = board;
     d->poll_s = options->poll_s;
-    away_init(&d->away, board, "downlink");
+    away_init(&d->away, board, "downlink", options->cloud->token_file);
     enum status status = downlink_prepare(d, options, err);
     if (status != STATUS_OK) {
         vouch_close(d->vouch);

@@ -12,6 +12,7 @@
 #define CDCCA_DOWNLINK_H
 
 #include "client/board.h"
+#include "client/cloud.h"
 #include "client/slots.h"
 
 enum { DOWNLINK_PAUSE_MS = 10 * 60 * 1000 };
@@ -19,7 +20,8 @@ enum { DOWNLINK_PAUSE_MS = 10 * 60 * 1000 };
 struct downlink;
 
 struct downlink_options {
-    const char *cloud_url, *device, *data_dir;
+    const struct cloud_config *cloud;
+    const char *data_dir;
     const char *model_dir; /* the factory model, whose files a manifest must name */
     const char *trust;     /* a public root key file; NULL: DATA/root.pub where it is */
     int poll_s;            /* how long one long poll waits, 1..LIMIT_WAIT_S */

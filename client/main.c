@@ -1,11 +1,13 @@
-/* cdcca-edge: run (the agent), ask (one question about one image), status (what the agent has
- * done). Command lines only; the work is in agent.c, ask.c and board.c. */
+/* cdcca-edge: run (the agent), enroll (a token for it), ask (one question about one image), status
+ * (what the agent has done). Command lines only; the work is in agent.c, identity.c, ask.c and
+ * board.c. */
 #include "api/base/log.h"
 #include "api/wire/limits.h"
 #include "api/wire/options.h"
 #include "client/agent.h"
 #include "client/ask.h"
 #include "client/board.h"
+#include "client/identity.h"
 #include "client/infer.h"
 #include "client/stop.h"
 #include <limits.h>
@@ -65,6 +67,10 @@ static int main_run(int argc, char **argv)
         {"device", OPTION_STRING, &o.device, 0, 0, "ID", "name of this device (made up once)"},
         {"trust", OPTION_STRING, &o.trust, 0, 0, "FILE",
          "the cloud's public root key (root.pub); without, DATA/root.pub"},
+        {"token-file", OPTION_STRING, &o.token_file, 0, 0, "FILE",
+         "what the device shows to the cloud (DATA/token)"},
+        {"ca", OPTION_STRING, &o.ca_file, 0, 0, "FILE",
+         "who vouches for the cloud, PEM (the system's authorities)"},
         {"budget", OPTION_NUMBER, &o.budget, 0, 1, "SHARE", "share of the instances to upload"},
         {"window", OPTION_INT, &o.window, 1, 1 << 20, "N", "instances per sampling window"},
         {"keep", OPTION_INT, &o.keep, 1, LIMIT_TOKENS, "N", "visual tokens per upload"},
@@ -103,6 +109,41 @@ static int main_run(int argc, char **argv)
         stop_install();
         status = agent_run(&o, &err);
     }
+    return status == STATUS_OK ? 0 : main_fail(options.program, status, &err);
+}
+
+static enum status enroll_check(const struct enroll_options *o, struct err *err)
+{
+    if (o->cloud_url && o->code && o->data_dir)
+        return STATUS_OK;
+    return err_set(err, STATUS_USAGE, "--cloud URL, --code CODE and --data DIR are needed");
+}
+
+static int main_enroll(int argc, char **argv)
+{
+    struct enroll_options o = {0};
+    const struct option table[] = {
+        {"cloud", OPTION_STRING, &o.cloud_url, 0, 0, "URL", "the cdcca-cloud to work with"},
+        {"code", OPTION_STRING, &o.code, 0, 0, "CODE", "from cdcca-cloud enroll-code"},
+        {"data", OPTION_STRING, &o.data_dir, 0, 0, "DIR", "the agent's state; created if need be"},
+        {"device", OPTION_STRING, &o.device, 0, 0, "ID",
+         "name of this device (its own, or what the cloud says)"},
+        {"ca", OPTION_STRING, &o.ca_file, 0, 0, "FILE",
+         "who vouches for the cloud, PEM (the system's authorities)"},
+        {0}};
+    const struct options options = {.program = "cdcca-edge enroll",
+                                    .summary = "Turns a one-time code into this device's token.",
+                                    .table = table};
+    struct err err = {0};
+    char name[LIMIT_ID + 1];
+    int count;
+    enum status status = options_parse(&options, argc, argv, &count, &err);
+    if (status == STATUS_OK)
+        status = enroll_check(&o, &err);
+    if (status == STATUS_OK)
+        status = identity_enroll(io_posix(), &o, name, &err);
+    if (status == STATUS_OK)
+        printf("enrolled as %s; the token is in %s/token\n", name, o.data_dir);
     return status == STATUS_OK ? 0 : main_fail(options.program, status, &err);
 }
 
@@ -179,12 +220,15 @@ int main(int argc, char **argv)
 {
     static const char usage[] =
         "usage: cdcca-edge run --cloud URL --source DIR|world:NAME --data DIR [OPTION...]\n"
+        "       cdcca-edge enroll --cloud URL --code CODE --data DIR [OPTION...]\n"
         "       cdcca-edge ask --image FILE QUESTION [OPTION...]\n"
         "       cdcca-edge status --data DIR [--json]\n"
         "Each has --help.\n";
     const char *command = argc > 1 ? argv[1] : "";
     if (strcmp(command, "run") == 0)
         return main_run(argc - 1, argv + 1);
+    if (strcmp(command, "enroll") == 0)
+        return main_enroll(argc - 1, argv + 1);
     if (strcmp(command, "ask") == 0)
         return main_ask(argc - 1, argv + 1);
     if (strcmp(command, "status") == 0)

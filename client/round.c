@@ -43,6 +43,7 @@ static void round_ask(struct agent *a, struct request *request)
     case STATUS_TIMEOUT:
     case STATUS_BUSY:
     case STATUS_PEER:
+    case STATUS_UNAUTHENTICATED:
         board_note_error(&a->board, "round", err.text);
         stop_sleep_ms(ROUND_WAIT_MS);
         break;

@@ -1,5 +1,6 @@
 /* The uploader thread; see uplink.h. An upload leaves the spool only after 200 or 201; 4xx sets it
- * aside with the reason; anything else is tried again with backoff. */
+ * aside with the reason, but 401 and 403 are about the device and not the upload; they, and
+ * anything else, are tried again with backoff. */
 #include "client/uplink.h"
 #include "api/base/clock.h"
 #include "api/base/log.h"
@@ -101,8 +102,8 @@ static void *uplink_run(void *ctx)
     return NULL;
 }
 
-enum status uplink_start(const char *cloud_url, const char *device, struct spool *spool,
-                         struct board *board, struct uplink **out, struct err *err)
+enum status uplink_start(const struct cloud_config *cloud, struct spool *spool, struct board *board,
+                         struct uplink **out, struct err *err)
 {
     struct uplink *u = calloc(1, sizeof *u);
     if (!u)
@@ -110,8 +111,8 @@ enum status uplink_start(const char *cloud_url, const char *device, struct spool
     u->spool = spool;
     u->board = board;
     u->body.max = LIMIT_UPLOAD_BYTES;
-    away_init(&u->away, board, "uplink");
-    enum status status = cloud_create(cloud_url, device, &u->cloud, err);
+    away_init(&u->away, board, "uplink", cloud->token_file);
+    enum status status = cloud_create(cloud, &u->cloud, err);
     if (status == STATUS_OK)
         cloud_end_when(u->cloud, &u->ending);
     if (status == STATUS_OK && pthread_create(&u->thread, NULL, uplink_run, u) != 0)

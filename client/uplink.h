@@ -4,13 +4,14 @@
 #define CDCCA_UPLINK_H
 
 #include "client/board.h"
+#include "client/cloud.h"
 #include "client/spool.h"
 
 struct uplink;
 
 /* All borrowed until uplink_stop. */
-enum status uplink_start(const char *cloud_url, const char *device, struct spool *spool,
-                         struct board *board, struct uplink **out, struct err *err);
+enum status uplink_start(const struct cloud_config *cloud, struct spool *spool, struct board *board,
+                         struct uplink **out, struct err *err);
 /* Waits until the spool is empty and the counters say so, ms have passed or a stop: true when it
  * is. */
 bool uplink_drain(struct uplink *uplink, int64_t ms);

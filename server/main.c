@@ -7,8 +7,11 @@
 #include "api/http/listen.h"
 #include "api/wire/options.h"
 #include "model/tensor/blas.h"
+#include "server/admin.h"
+#include "server/authorize.h"
 #include "server/backup_command.h"
 #include "server/commands.h"
+#include "server/exposure.h"
 #include "server/routes.h"
 #include "server/shared.h"
 #include "server/watchdog.h"
@@ -25,8 +28,10 @@ enum { WRITES_WAITING = 256, DRAIN_MS = 4000, LOOK_S = 1 };
 struct serve_options {
     const char *listen, *data, *teacher, *student, *log, *log_level;
     const char *keys; /* NULL: DATA/keys, made at the first start */
-    int64_t round_uploads, round_every, threads, connections, per_address, manifest_life;
-    bool check;
+    const char *tls_cert, *tls_key, *behind_proxy;
+    int64_t round_uploads, round_every, threads, connections, per_address, manifest_life,
+        device_bytes_per_day;
+    bool check, auth, insecure;
 };
 
 static enum status options_read(int argc, char **argv, struct serve_options *out, struct err *err)
@@ -36,7 +41,8 @@ static enum status options_read(int argc, char **argv, struct serve_options *out
                                   .log = "text",
                                   .log_level = "info",
                                   .connections = 1024,
-                                  .manifest_life = 30 * 24 * 60 * 60};
+                                  .manifest_life = 30 * 24 * 60 * 60,
+                                  .device_bytes_per_day = 256 << 20};
     const struct option table[] = {
         {"listen", OPTION_STRING, &out->listen, 0, 0, "ADDRESS:PORT",
          "where to listen; 127.0.0.1:8080"},
@@ -60,6 +66,17 @@ static enum status options_read(int argc, char **argv, struct serve_options *out
          "key document and keys (cdcca-cloud keys); DATA/keys, made at the first start"},
         {"manifest-life", OPTION_INT, &out->manifest_life, 2, 10L * 365 * 24 * 60 * 60, "SECONDS",
          "until a signed manifest expires; signed anew at half of it"},
+        {"tls-cert", OPTION_STRING, &out->tls_cert, 0, 0, "FILE",
+         "HTTPS: the certificate and its chain, PEM; read again on SIGHUP"},
+        {"tls-key", OPTION_STRING, &out->tls_key, 0, 0, "FILE", "HTTPS: its key, PEM"},
+        {"behind-proxy", OPTION_STRING, &out->behind_proxy, 0, 0, "ADDRESS",
+         "a proxy there ends TLS; its X-Forwarded-For is believed, nobody else's"},
+        {"auth", OPTION_FLAG, &out->auth, 0, 0, NULL,
+         "tokens are needed (cdcca-cloud token); always so beyond this machine"},
+        {"insecure", OPTION_FLAG, &out->insecure, 0, 0, NULL,
+         "listen beyond this machine without TLS, and without tokens unless --auth"},
+        {"device-bytes-per-day", OPTION_INT, &out->device_bytes_per_day, 1, 1e15, "N",
+         "uploads of one device that are stored"},
         {"log-level", OPTION_STRING, &out->log_level, 0, 0, "LEVEL",
          "debug, info, warn or error; info"},
         {NULL, OPTION_FLAG, NULL, 0, 0, NULL, NULL},
@@ -72,6 +89,8 @@ static enum status options_read(int argc, char **argv, struct serve_options *out
     TRY(options_parse(&options, argc, argv, &positional, err));
     if (!out->teacher || !out->student)
         return err_set(err, STATUS_USAGE, "--teacher DIR and --student DIR are needed");
+    if (!out->tls_cert != !out->tls_key)
+        return err_set(err, STATUS_USAGE, "--tls-cert FILE and --tls-key FILE go together");
     return STATUS_OK;
 }
 
@@ -98,6 +117,9 @@ static enum status log_level_set(const char *name, struct err *err)
 struct service {
     struct cloud cloud;
     struct watchdog watchdog;
+    struct exposure exposure;
+    struct tls *tls;
+    char proxy[PEER_TEXT];
     struct http *http;
     int listen_fd;
     char bound[LISTEN_TEXT];
@@ -149,6 +171,27 @@ static enum status signer_start(struct service *service, const struct serve_opti
     return signer_create(&config, &cloud->signer, err);
 }
 
+/* Who may reach the service, and what it then asks for; nothing listens before that is settled. */
+static enum status service_expose(struct service *service, const struct serve_options *options,
+                                  struct err *err)
+{
+    struct exposure *exposure = &service->exposure;
+    if (options->behind_proxy && !peer_parse(options->behind_proxy, service->proxy))
+        return err_set(err, STATUS_USAGE,
+                       "--behind-proxy is \"%.80s\"; it must be the address that the proxy's "
+                       "connections come from, such as 10.0.0.2",
+                       options->behind_proxy);
+    *exposure = (struct exposure){.tls = options->tls_cert != NULL,
+                                  .proxied = options->behind_proxy != NULL,
+                                  .insecure = options->insecure,
+                                  .auth = options->auth};
+    TRY(listen_is_loopback(options->listen, &exposure->loopback, err));
+    TRY(exposure_settle(exposure, options->listen, err));
+    if (options->tls_cert)
+        TRY(tls_open(options->tls_cert, options->tls_key, &service->tls, err));
+    return STATUS_OK;
+}
+
 /* Everything that must hold before a request can be served. The port comes first: it is the most
  * likely thing to be wrong, and loading models takes a while. */
 static enum status service_open(struct service *service, const struct serve_options *options,
@@ -160,11 +203,14 @@ static enum status service_open(struct service *service, const struct serve_opti
                                      .teacher_dir = options->teacher,
                                      .student_dir = options->student,
                                      .threads = (int)options->threads};
+    TRY(service_expose(service, options, err));
     TRY(listen_open(options->listen, &service->listen_fd, service->bound, err));
     TRY(events_create(&cloud->events, err));
     TRY(metrics_create(&cloud->metrics, err));
     TRY(store_open(cloud->io, options->data, &cloud->store, err));
     TRY(signer_start(service, options, err));
+    TRY(auth_open(options->data, &cloud->auth, err));
+    TRY(quota_create(cloud->store, options->device_bytes_per_day, &cloud->quota, err));
     TRY(blas_load(err));
     TRY(learner_create(&learner, &cloud->learner, err));
     TRY(learner_restore(cloud->learner, cloud->store, err));
@@ -189,9 +235,13 @@ static enum status service_start(struct service *service, const struct serve_opt
     config.app = &service->cloud;
     config.connections = (int)options->connections;
     config.per_address = (int)options->per_address;
-    if (!config.per_address && !listen_loopback(service->bound))
+    if (!config.per_address && !service->exposure.loopback)
         config.per_address = (config.connections + 1) / 2;
     config.observe = on_seen;
+    config.authorize = service->exposure.auth ? authorize : NULL;
+    config.tls = service->tls;
+    config.limits.plain = !service->tls;
+    config.proxy = service->exposure.proxied ? service->proxy : NULL;
     TRY(http_start(&config, service->listen_fd, &service->http, err));
     service->listen_fd = -1;
     atomic_store(&service->cloud.http, service->http);
@@ -221,7 +271,10 @@ static void service_close(struct service *service)
     metrics_destroy(cloud->metrics);
     learner_destroy(cloud->learner);
     keys_close(cloud->keys);
+    quota_destroy(cloud->quota);
+    auth_close(cloud->auth);
     store_close(cloud->store);
+    tls_close(service->tls);
     if (service->listen_fd >= 0)
         close(service->listen_fd);
 }
@@ -233,37 +286,77 @@ static void signals_block(sigset_t *stop)
     sigemptyset(stop);
     sigaddset(stop, SIGTERM);
     sigaddset(stop, SIGINT);
+    sigaddset(stop, SIGHUP);
     pthread_sigmask(SIG_BLOCK, stop, NULL);
 }
 
+static void certificate_reload(struct service *service)
+{
+    struct err err = {0};
+    if (!service->tls)
+        log_line(LOG_INFO, "cloud", "SIGHUP: there is no certificate to read again");
+    else if (tls_reload(service->tls, &err) == STATUS_OK)
+        log_line(LOG_INFO, "cloud", "the certificate was read again");
+    else
+        log_line(LOG_ERROR, "cloud", "the certificate in use stays: %s", err.text);
+}
+
+static bool token_seen(void *ctx, const struct token *token)
+{
+    (void)token;
+    *(bool *)ctx = true;
+    return false;
+}
+
+static void service_announce(const struct service *service)
+{
+    bool any = false;
+    const struct exposure *exposure = &service->exposure;
+    log_line(LOG_INFO, "cloud", "listening on %s://%s", service->tls ? "https" : "http",
+             service->bound);
+    if (exposure->insecure && !exposure->loopback)
+        log_line(LOG_WARN, "cloud", "--insecure: anyone who reaches %s can read%s", service->bound,
+                 exposure->auth ? " what travels" : " and change everything");
+    if (exposure->auth && auth_tokens(service->cloud.auth, token_seen, &any, NULL) == STATUS_OK &&
+        !any)
+        log_line(
+            LOG_WARN, "cloud",
+            "nobody has a token yet: cdcca-cloud token add --role operator --data %s makes one",
+            service->cloud.data_dir);
+}
+
 /* Until a signal asks to stop; signs of life for a supervisor that wants them. */
-static void serve_wait(struct service *service, struct notify *notify, const sigset_t *stop)
+static void service_wait(struct service *service, struct notify *notify, const sigset_t *signals)
 {
     const struct timespec look = {.tv_sec = LOOK_S};
-    int got;
+    int got = 0;
     watchdog_init(&service->watchdog, service->cloud.writer);
-    while ((got = notify->period_ms ? sigtimedwait(stop, NULL, &look) : sigwaitinfo(stop, NULL)) <
-           0)
-        if (notify->period_ms && watchdog_alive(&service->watchdog))
+    while (got != SIGTERM && got != SIGINT) {
+        got = notify->period_ms ? sigtimedwait(signals, NULL, &look) : sigwaitinfo(signals, NULL);
+        if (got == SIGHUP)
+            certificate_reload(service);
+        else if (got < 0 && notify->period_ms && watchdog_alive(&service->watchdog))
             notify_alive(notify);
+    }
     log_line(LOG_INFO, "cloud", "%s, stopping", got == SIGINT ? "interrupted" : "terminated");
 }
 
 static enum status serve(const struct serve_options *options, struct err *err)
 {
-    struct service service = {.cloud.io = io_posix(), .listen_fd = -1};
-    sigset_t stop;
+    struct service service = {.cloud = {.io = io_posix(), .data_dir = options->data},
+                              .listen_fd = -1};
+    sigset_t signals;
     struct notify notify;
-    signals_block(&stop);
+    signals_block(&signals);
     enum status status = notify_init(&notify, err);
     if (status == STATUS_OK)
         status = service_open(&service, options, err);
     if (status == STATUS_OK)
         status = service_start(&service, options, err);
     if (status == STATUS_OK) {
-        log_line(LOG_INFO, "cloud", "listening on http://%s", service.bound);
+        service_announce(&service);
         notify_send(&notify, "READY=1");
-        serve_wait(&service, &notify, &stop);
+        service_wait(&service, &notify, &signals);
         notify_send(&notify, "STOPPING=1");
     }
     service_close(&service);
@@ -293,7 +386,9 @@ static int fail(const struct err *err, enum status status)
 static int usage(FILE *out, int code)
 {
     fputs("usage: cdcca-cloud serve [OPTION...]     the service\n"
-          "       cdcca-cloud keys init|rotate|show --dir DIR\n"
+          "       cdcca-cloud token add|list|rotate|revoke [OPTION...]   who may call it\n"
+          "       cdcca-cloud enroll-code [OPTION...]   how a device gets a token\n"
+          "       cdcca-cloud keys init|rotate|show --dir DIR   who signs releases\n"
           "       cdcca-cloud sign --key FILE --cloud URL|--data DIR\n"
           "       cdcca-cloud backup [OPTION...]    a copy of its data directory, while it runs\n"
           "       cdcca-cloud restore [OPTION...]   a data directory from such a copy\n"
@@ -317,8 +412,11 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         enum status (*run)(int argc, char **argv, struct err *err);
-    } commands[] = {
-        {"serve", serve_command}, {"backup", backup_command}, {"restore", restore_command}};
+    } commands[] = {{"serve", serve_command},
+                    {"token", admin_token},
+                    {"enroll-code", admin_enroll_code},
+                    {"backup", backup_command},
+                    {"restore", restore_command}};
     struct err err = {0};
     const char *name = argc > 1 ? argv[1] : "";
     if (strcmp(name, "--version") == 0)

@@ -2,34 +2,46 @@
 #include "server/routes.h"
 #include "api/base/clock.h"
 #include "api/wire/limits.h"
+#include "server/auth.h"
 
 static const char upload_types[] = "application/x-safetensors, application/json";
 
+/* Who may call: see auth.h. An operator may do everything, a viewer look at everything. */
+enum {
+    ALL = ROLE_ANYONE,
+    READ = ROLE_OPERATOR | ROLE_VIEWER,
+    FOLLOW = ROLE_OPERATOR | ROLE_VIEWER | ROLE_DEVICE,
+    RUN = ROLE_OPERATOR,
+    SEND = ROLE_OPERATOR | ROLE_DEVICE | ROLE_METERED,
+};
+
 const struct http_route routes[] = {
-    {"POST", "/tokens", tokens_post, LIMIT_UPLOAD_BYTES, LIMIT_UPLOAD_RAW_BYTES, upload_types},
-    {"GET", "/tokens", tokens_list, 0, 0, NULL},
-    {"GET", "/tokens/{id}", tokens_get, 0, 0, NULL},
-    {"DELETE", "/tokens/{id}", tokens_delete, 0, 0, NULL},
-    {"POST", "/distill", distill_post, LIMIT_DISTILL_BYTES, 0, "application/json"},
-    {"GET", "/distill", distill_list, 0, 0, NULL},
-    {"GET", "/distill/{id}", distill_get, 0, 0, NULL},
-    {"DELETE", "/distill/{id}", distill_delete, 0, 0, NULL},
-    {"GET", "/deltas", deltas_list, 0, 0, NULL},
-    {"GET", "/deltas/{version}", deltas_get, 0, 0, NULL},
-    {"GET", "/deltas/{version}/manifest", manifest_get, 0, 0, NULL},
-    {"PUT", "/deltas/{version}/manifest", manifest_put, LIMIT_ENVELOPE_BYTES, 0,
-     "application/json"},
-    {"GET", "/unsigned", unsigned_list, 0, 0, NULL},
-    {"GET", "/keys", keys_get, 0, 0, NULL},
-    {"GET", "/keys/{version}", keys_get_version, 0, 0, NULL},
-    {"GET", "/model", model_get, 0, 0, NULL},
-    {"GET", "/events", events_get, 0, 0, NULL},
-    {"GET", "/metrics", metrics_get, 0, 0, NULL},
-    {"GET", "/healthz", health_get, 0, 0, NULL},
-    {"GET", "/readyz", ready_get, 0, 0, NULL},
-    {"GET", "/openapi.yaml", contract_get, 0, 0, NULL},
-    {"GET", "/", index_get, 0, 0, NULL},
-    {NULL, NULL, NULL, 0, 0, NULL},
+    {"POST", "/tokens", tokens_post, LIMIT_UPLOAD_BYTES, LIMIT_UPLOAD_RAW_BYTES, upload_types,
+     SEND},
+    {"GET", "/tokens", tokens_list, 0, 0, NULL, READ},
+    {"GET", "/tokens/{id}", tokens_get, 0, 0, NULL, READ},
+    {"DELETE", "/tokens/{id}", tokens_delete, 0, 0, NULL, RUN},
+    {"POST", "/distill", distill_post, LIMIT_DISTILL_BYTES, 0, "application/json", RUN},
+    {"GET", "/distill", distill_list, 0, 0, NULL, READ},
+    {"GET", "/distill/{id}", distill_get, 0, 0, NULL, READ},
+    {"DELETE", "/distill/{id}", distill_delete, 0, 0, NULL, RUN},
+    {"GET", "/deltas", deltas_list, 0, 0, NULL, FOLLOW},
+    {"GET", "/deltas/{version}", deltas_get, 0, 0, NULL, FOLLOW},
+    {"GET", "/deltas/{version}/manifest", manifest_get, 0, 0, NULL, FOLLOW},
+    {"PUT", "/deltas/{version}/manifest", manifest_put, LIMIT_ENVELOPE_BYTES, 0, "application/json",
+     RUN},
+    {"GET", "/unsigned", unsigned_list, 0, 0, NULL, RUN},
+    {"GET", "/keys", keys_get, 0, 0, NULL, FOLLOW},
+    {"GET", "/keys/{version}", keys_get_version, 0, 0, NULL, FOLLOW},
+    {"GET", "/model", model_get, 0, 0, NULL, FOLLOW},
+    {"POST", "/enroll", enroll_post, LIMIT_ENROLL_BYTES, 0, "application/json", ALL},
+    {"GET", "/events", events_get, 0, 0, NULL, READ},
+    {"GET", "/metrics", metrics_get, 0, 0, NULL, READ},
+    {"GET", "/healthz", health_get, 0, 0, NULL, ALL},
+    {"GET", "/readyz", ready_get, 0, 0, NULL, ALL},
+    {"GET", "/openapi.yaml", contract_get, 0, 0, NULL, ALL},
+    {"GET", "/", index_get, 0, 0, NULL, ALL},
+    {NULL, NULL, NULL, 0, 0, NULL, 0},
 };
 
 bool listing_add(struct listing *listing, json *item, int64_t id)

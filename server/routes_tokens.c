@@ -46,10 +46,13 @@ struct posting {
     const void *data;
     size_t len;
     bool repeated;
+    struct quota *counted; /* where its bytes count, NULL: nowhere */
 };
 
 static void posting_free(struct posting *posting)
 {
+    if (posting->counted)
+        quota_give_back(posting->counted, posting->device, (int64_t)posting->len);
     buf_free(&posting->encoded);
     free(posting);
 }
@@ -97,8 +100,11 @@ static void posting_done(struct write *write)
         posting_tell(posting, cloud);
         status = posting_reply(posting, &err);
     }
-    http_complete(posting->request, status, &err);
+    struct http_request *request = posting->request;
+    if (added)
+        posting->counted = NULL;
     posting_free(posting);
+    http_complete(request, status, &err);
     if (added)
         rounds_uploaded(cloud->rounds);
 }
@@ -142,6 +148,7 @@ static enum status payload_take(struct posting *posting, const struct payload *p
     struct cloud *cloud = posting->request->app;
     int64_t version = 0;
     TRY(store_version(cloud->store, &version, err));
+    TRY(auth_own_device(posting->request, payload->device, err));
     TRY(facts_check_upload(learner_facts(cloud->learner), payload, version, err));
     posting->data = posting->request->body;
     posting->len = posting->request->body_len;
@@ -152,6 +159,8 @@ static enum status payload_take(struct posting *posting, const struct payload *p
         posting->len = posting->encoded.len;
     }
     posting_describe(posting, payload);
+    TRY(quota_upload(cloud->quota, posting->request, posting->device, (int64_t)posting->len, err));
+    posting->counted = cloud->quota;
     return STATUS_OK;
 }
 

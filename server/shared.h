@@ -4,10 +4,12 @@
 #define CDCCA_SHARED_H
 
 #include "api/http/http.h"
+#include "server/auth.h"
 #include "server/events.h"
 #include "server/keys.h"
 #include "server/learner.h"
 #include "server/metrics.h"
+#include "server/quota.h"
 #include "server/rounds.h"
 #include "server/signer.h"
 #include "server/store.h"
@@ -16,6 +18,9 @@
 
 struct cloud {
     struct io *io;
+    const char *data_dir;
+    struct auth *auth;
+    struct quota *quota;
     struct store *store;
     struct writer *writer;
     struct learner *learner; /* routes look at its facts alone */

@@ -87,6 +87,8 @@ static enum status store_connect(struct store *store, struct err *err)
     TRY(db_open(path, true, &store->writer, err));
     TRY(schema_ensure(store->writer, err));
     TRY(db_exec(store->writer, envelopes_schema, err));
+    TRY(db_exec(store->writer,
+                "CREATE INDEX IF NOT EXISTS uploads_device ON uploads(device, received_ms)", err));
     return db_open(path, false, &store->reader, err);
 }
 

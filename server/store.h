@@ -139,4 +139,11 @@ struct store_totals {
 enum status store_totals(struct store *store, struct store_totals *out, struct err *err);
 enum status store_version(struct store *store, int64_t *version, struct err *err);
 
+struct store_usage {
+    int64_t uploads, bytes;
+};
+/* What a device has stored since then. */
+enum status store_usage(struct store *store, const char *device, int64_t since_ms,
+                        struct store_usage *out, struct err *err);
+
 #endif

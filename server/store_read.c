@@ -230,3 +230,22 @@ enum status store_version(struct store *store, int64_t *version, struct err *err
     pthread_mutex_unlock(&store->read_lock);
     return status;
 }
+
+static bool usage_take(void *ctx, struct db_row *r)
+{
+    *(struct store_usage *)ctx =
+        (struct store_usage){.uploads = db_row_int(r, 0), .bytes = db_row_int(r, 1)};
+    return false;
+}
+
+enum status store_usage(struct store *store, const char *device, int64_t since_ms,
+                        struct store_usage *out, struct err *err)
+{
+    pthread_mutex_lock(&store->read_lock);
+    enum status status = db_select(store->reader, err, usage_take, out,
+                                   "SELECT count(*), coalesce(sum(size_bytes),0) FROM uploads "
+                                   "WHERE device=? AND received_ms>?",
+                                   "si", device, since_ms);
+    pthread_mutex_unlock(&store->read_lock);
+    return status;
+}

@@ -220,12 +220,20 @@ static enum status temporary_name(char *out, size_t size, const char *path, stru
     return STATUS_OK;
 }
 
-enum status io_create(struct io *io, const char *path, int *fd, struct err *err)
+static enum status temporary_create(struct io *io, const char *path, mode_t mode, int *fd,
+                                    struct err *err)
 {
     char temporary[PATH_MAX];
     TRY(temporary_name(temporary, sizeof temporary, path, err));
-    *fd = io->open(io, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (!(mode & 0077))
+        io->unlink(io, temporary); /* what lies there may be open to others */
+    *fd = io->open(io, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
     return *fd < 0 ? io_error(err, "create", temporary, errno) : STATUS_OK;
+}
+
+enum status io_create(struct io *io, const char *path, int *fd, struct err *err)
+{
+    return temporary_create(io, path, 0644, fd, err);
 }
 
 void io_abandon(struct io *io, int *fd, const char *path)
@@ -262,16 +270,28 @@ enum status io_finish(struct io *io, int *fd, const char *path, struct err *err)
     return sync_parent(io, path, err);
 }
 
-enum status io_write_file(struct io *io, const char *path, const void *data, size_t len,
-                          struct err *err)
+static enum status whole_write(struct io *io, const char *path, mode_t mode, const void *data,
+                               size_t len, struct err *err)
 {
     int fd = -1;
-    TRY(io_create(io, path, &fd, err));
+    TRY(temporary_create(io, path, mode, &fd, err));
     enum status status = io_append(io, fd, path, data, len, err);
     if (status == STATUS_OK)
         return io_finish(io, &fd, path, err);
     io_abandon(io, &fd, path);
     return status;
+}
+
+enum status io_write_file(struct io *io, const char *path, const void *data, size_t len,
+                          struct err *err)
+{
+    return whole_write(io, path, 0644, data, len, err);
+}
+
+enum status io_write_secret(struct io *io, const char *path, const void *data, size_t len,
+                            struct err *err)
+{
+    return whole_write(io, path, 0600, data, len, err);
 }
 
 static enum status dir_ensure(struct io *io, const char *path, struct err *err)

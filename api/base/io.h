@@ -30,6 +30,9 @@ enum status io_read_file(struct io *io, const char *path, struct buf *out, struc
 /* Durable and atomic: path.tmp, write, sync, rename, sync of the directory. Never a torn file. */
 enum status io_write_file(struct io *io, const char *path, const void *data, size_t len,
                           struct err *err);
+/* The same for what its owner alone may read. */
+enum status io_write_secret(struct io *io, const char *path, const void *data, size_t len,
+                            struct err *err);
 /* Opens a regular file for io_read_at; *size is what it has now. Close with io->close. */
 enum status io_open_file(struct io *io, const char *path, int *fd, uint64_t *size, struct err *err);
 /* Exactly len bytes from `at` on. STATUS_MALFORMED: the file ends before, as one that was cut after

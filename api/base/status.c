@@ -35,6 +35,7 @@ static const struct row {
     {STATUS_IO, "io", 500, 74},
     {STATUS_REFUSED, "refused", 403, 77},
     {STATUS_CANCELLED, "cancelled", 409, 130},
+    {STATUS_UNAUTHENTICATED, "unauthenticated", 401, 77},
 };
 
 static const struct row unknown = {STATUS_OK, "unknown", 500, 70};

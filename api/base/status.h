@@ -33,6 +33,7 @@ enum status {
     /* policy */
     STATUS_REFUSED = 60, /* understood, and not allowed */
     STATUS_CANCELLED = 61,
+    STATUS_UNAUTHENTICATED = 62, /* who asks is not known */
 };
 
 struct err {

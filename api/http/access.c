@@ -5,8 +5,6 @@
 #include "api/base/clock.h"
 #include "api/base/log.h"
 #include "api/http/exchange.h"
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -41,19 +39,7 @@ void http_note(struct http_request *request, const char *name, int64_t value)
         x->notes[x->note_count++] = (struct note){name, value};
 }
 
-static void client_text(const struct sockaddr *client, char out[INET6_ADDRSTRLEN])
-{
-    const void *address = NULL;
-    snprintf(out, INET6_ADDRSTRLEN, "unknown");
-    if (client && client->sa_family == AF_INET)
-        address = &((const struct sockaddr_in *)(const void *)client)->sin_addr;
-    else if (client && client->sa_family == AF_INET6)
-        address = &((const struct sockaddr_in6 *)(const void *)client)->sin6_addr;
-    if (address)
-        inet_ntop(client->sa_family, address, out, INET6_ADDRSTRLEN);
-}
-
-static void access_log(const struct exchange *x, const char *client, const char *how, double ms)
+static void access_log(const struct exchange *x, const char *how, double ms)
 {
     struct log_record record;
     log_begin(&record, LOG_INFO, "http", "request");
@@ -65,16 +51,16 @@ static void access_log(const struct exchange *x, const char *client, const char 
     log_int(&record, "received", (int64_t)x->received);
     log_int(&record, "sent", (int64_t)x->sent);
     log_number(&record, "ms", ms);
-    log_string(&record, "client", client);
+    log_string(&record, "client", x->request.address);
+    log_string(&record, "caller", x->request.caller.name[0] ? x->request.caller.name : NULL);
     log_string(&record, "ended", how);
     for (int i = 0; i < x->note_count; i++)
         log_int(&record, x->notes[i].name, x->notes[i].value);
     log_end(&record);
 }
 
-void access_end(struct exchange *x, const struct sockaddr *client, const char *how)
+void access_end(struct exchange *x, const char *how)
 {
-    char address[INET6_ADDRSTRLEN];
     const struct http_config *config = &x->http->config;
     double seconds = (double)(clock_monotonic_us() - x->started_us) / 1e6;
     struct http_seen seen = {.route = x->route ? x->route->pattern : "none",
@@ -84,8 +70,7 @@ void access_end(struct exchange *x, const struct sockaddr *client, const char *h
                              .received = x->received,
                              .sent = x->sent,
                              .seconds = seconds};
-    client_text(client, address);
-    access_log(x, address, how, 1e3 * seconds);
+    access_log(x, how, 1e3 * seconds);
     if (config->observe)
         config->observe(config->app, &seen);
 }

@@ -41,7 +41,7 @@ struct exchange {
     enum stage stage;
     bool zstd, refused; /* refused: the answer stands, the body is dropped */
     struct buf wire, raw;
-    size_t charged, dropped;
+    size_t charged, dropped, drop_max;
 
     /* wait.c; under http->lock */
     struct waiting *slot;   /* where it may wait */
@@ -104,7 +104,7 @@ void stream_close(struct exchange *x);
 void access_begin(struct exchange *x);
 /* The client's X-Request-Id if it is one, else the one made by access_begin. */
 void access_identify(struct exchange *x);
-/* One line in the log, and the observer. client may be NULL; how: NULL when all went out. */
-void access_end(struct exchange *x, const struct sockaddr *client, const char *how);
+/* One line in the log, and the observer. how: NULL when all went out. */
+void access_end(struct exchange *x, const char *how);
 
 #endif

@@ -28,14 +28,24 @@
 #include <unistd.h>
 
 /* The library answers by itself, without a document, what does not fit CONNECTION_MEMORY. */
+/* DROP_MAX, DROP_STRANGER: bytes of a refused body that are read for the answer's sake; the second
+ * when it was http_config.authorize that refused. */
 enum {
     DROP_MAX = 1 << 20,
+    DROP_STRANGER = 64 << 10,
     CONNECTION_MEMORY = 32 << 10,
     FIELDS_MAX = 64,
     FIELDS_BYTES = 16 << 10,
     STREAM_BLOCK = 4096,
     FRESH_MS = 1000,
     DRAIN_LOOK_MS = 5
+};
+
+/* One connection. */
+struct session {
+    struct http *http;
+    struct watch *watch;
+    char address[PEER_TEXT];
 };
 
 /* More threads than cores only wake each other up. Two at least: one may be in a long answer. */
@@ -148,10 +158,11 @@ static enum MHD_Result exchange_run(struct exchange *x)
 
 /* ---- what can be refused at the headers ---- */
 
-struct framing {
-    int lengths, encodings, fields, hosts;
+struct heading {
+    int lengths, encodings, fields, hosts, authorizations;
     bool odd, nameless; /* of the body; a header whose name is none */
     uint64_t length, fields_bytes;
+    const char *forwarded; /* the last X-Forwarded-For */
 };
 
 /* RFC 9110, 5.6.2. "Transfer-Encoding : chunked" arrives here with its space, and is neither
@@ -168,49 +179,58 @@ static bool is_token(const char *name)
 static enum MHD_Result on_header(void *ctx, enum MHD_ValueKind kind, const char *name,
                                  const char *value)
 {
-    struct framing *framing = ctx;
+    struct heading *heading = ctx;
     (void)kind;
-    framing->nameless |= !is_token(name);
-    framing->hosts += strcasecmp(name, "Host") == 0;
-    framing->fields++;
-    framing->fields_bytes += strlen(name) + (value ? strlen(value) : 0) + sizeof ": \r\n" - 1;
+    heading->nameless |= !is_token(name);
+    heading->hosts += strcasecmp(name, "Host") == 0;
+    heading->fields++;
+    heading->fields_bytes += strlen(name) + (value ? strlen(value) : 0) + sizeof ": \r\n" - 1;
     if (strcasecmp(name, "Content-Length") == 0) {
-        framing->lengths++;
-        framing->odd |= !value || strspn(value, "0123456789") != strlen(value) ||
+        heading->lengths++;
+        heading->odd |= !value || strspn(value, "0123456789") != strlen(value) ||
                         strlen(value) == 0 || strlen(value) > 18;
-        framing->length = framing->odd ? 0 : strtoull(value, NULL, 10);
+        heading->length = heading->odd ? 0 : strtoull(value, NULL, 10);
     } else if (strcasecmp(name, "Transfer-Encoding") == 0) {
-        framing->encodings++;
-        framing->odd |= !value || strcasecmp(value, "chunked") != 0;
+        heading->encodings++;
+        heading->odd |= !value || strcasecmp(value, "chunked") != 0;
+    } else if (strcasecmp(name, "Authorization") == 0) {
+        heading->authorizations++;
+    } else if (strcasecmp(name, "X-Forwarded-For") == 0) {
+        heading->forwarded = value;
     }
     return MHD_YES;
 }
 
 /* *status: 400 or 431 in case of an error. */
-static enum status framing_check(struct exchange *x, const char *version, struct framing *framing,
+static enum status heading_check(struct exchange *x, const char *version, struct heading *heading,
                                  int *status, struct err *err)
 {
-    MHD_get_connection_values(x->connection, MHD_HEADER_KIND, on_header, framing);
+    MHD_get_connection_values(x->connection, MHD_HEADER_KIND, on_header, heading);
     *status = 431;
-    if (framing->fields > FIELDS_MAX || framing->fields_bytes > FIELDS_BYTES)
+    if (heading->fields > FIELDS_MAX || heading->fields_bytes > FIELDS_BYTES)
         return err_set(err, STATUS_TOO_LARGE,
                        "the request has %d header fields of %llu bytes; at most %d of %d bytes in "
                        "all are taken",
-                       framing->fields, (unsigned long long)framing->fields_bytes, FIELDS_MAX,
+                       heading->fields, (unsigned long long)heading->fields_bytes, FIELDS_MAX,
                        FIELDS_BYTES);
     *status = 400;
-    if (framing->odd || framing->lengths + framing->encodings > 1)
+    if (heading->odd || heading->lengths + heading->encodings > 1)
         return err_set(err, STATUS_USAGE,
                        "the body must be framed by one Content-Length or by Transfer-Encoding: "
                        "chunked, not by both, twice or otherwise");
     if (version != x->target_end)
         return err_set(err, STATUS_USAGE, "the request target holds a NUL byte");
-    if (framing->nameless)
+    if (heading->nameless)
         return err_set(err, STATUS_USAGE,
                        "a header's name is made of letters, digits and !#$%%&'*+-.^_`|~ alone, and "
                        "its colon follows at once");
-    if (framing->hosts > 1)
+    if (heading->hosts > 1)
         return err_set(err, STATUS_USAGE, "a request has one Host header; this has several");
+    if (heading->authorizations > 1)
+        return err_set(err, STATUS_USAGE, "Authorization is given twice; once is right");
+    const char *proxy = x->http->config.proxy;
+    if (proxy && strcmp(x->request.address, proxy) == 0)
+        peer_forwarded(heading->forwarded, x->request.address);
     return STATUS_OK;
 }
 
@@ -266,13 +286,13 @@ static bool type_listed(const char *types, const char *type)
     return false;
 }
 
-static enum status body_check(struct exchange *x, const struct framing *framing, struct err *err)
+static enum status body_check(struct exchange *x, const struct heading *heading, struct err *err)
 {
     const struct http_route *route = x->route;
-    if (framing->length > route->body_max || (framing->encodings && !route->body_max))
+    if (heading->length > route->body_max || (heading->encodings && !route->body_max))
         return err_set(err, STATUS_TOO_LARGE, "%s %s takes a body of at most %zu bytes",
                        x->request.method, route->pattern, route->body_max);
-    if (framing->length == 0 && !framing->encodings)
+    if (heading->length == 0 && !heading->encodings)
         return STATUS_OK;
     type_read(x);
     if (!type_listed(route->types, x->type))
@@ -288,7 +308,19 @@ static enum status body_check(struct exchange *x, const struct framing *framing,
     return STATUS_OK;
 }
 
-static enum status headers_check(struct exchange *x, struct framing *framing, int *status,
+static enum status exchange_authorize(struct exchange *x, int *status, struct err *err)
+{
+    http_authorize *authorize = x->http->config.authorize;
+    *status = 0;
+    if (!authorize)
+        return STATUS_OK;
+    enum status allowed = authorize(&x->request, x->route, status, err);
+    if (allowed != STATUS_OK)
+        x->drop_max = DROP_STRANGER;
+    return allowed;
+}
+
+static enum status headers_check(struct exchange *x, struct heading *heading, int *status,
                                  struct err *err)
 {
     if (x->target_problem.code != STATUS_OK) {
@@ -297,7 +329,8 @@ static enum status headers_check(struct exchange *x, struct framing *framing, in
         return err->code;
     }
     TRY(route_find(x, status, err));
-    enum status checked = body_check(x, framing, err);
+    TRY(exchange_authorize(x, status, err));
+    enum status checked = body_check(x, heading, err);
     *status = status_http(checked);
     return checked;
 }
@@ -311,20 +344,20 @@ static enum MHD_Result exchange_refuse_now(struct exchange *x, int status, const
 
 static enum MHD_Result exchange_begin(struct exchange *x, const char *method, const char *version)
 {
-    struct framing framing = {0};
+    struct heading heading = {0};
     struct err err = {0};
     int status = 0;
     x->request.method = method;
     access_identify(x);
-    if (framing_check(x, version, &framing, &status, &err) != STATUS_OK)
+    if (heading_check(x, version, &heading, &status, &err) != STATUS_OK)
         return exchange_refuse_now(x, status, &err);
     x->stage = STAGE_BODY;
     watch_phase(x->watch, WATCH_BODY, 0);
-    if (headers_check(x, &framing, &status, &err) == STATUS_OK) {
+    if (headers_check(x, &heading, &status, &err) == STATUS_OK) {
         x->wire.max = x->route->body_max;
         return MHD_YES;
     }
-    if (framing.length > DROP_MAX || http_header(&x->request, "Expect"))
+    if (heading.length > x->drop_max || http_header(&x->request, "Expect"))
         return exchange_refuse_now(x, status, &err);
     http_reply_problem(&x->request, status, &err);
     x->refused = true;
@@ -373,7 +406,7 @@ static enum MHD_Result exchange_body(struct exchange *x, const char *data, size_
     if (x->refused)
         x->dropped += *size;
     *size = 0;
-    return x->dropped > DROP_MAX ? MHD_NO : MHD_YES;
+    return x->dropped > x->drop_max ? MHD_NO : MHD_YES;
 }
 
 static enum MHD_Result exchange_complete(struct exchange *x)
@@ -420,6 +453,20 @@ static enum MHD_Result exchange_resumed(struct exchange *x)
 
 /* ---- callbacks of the library ---- */
 
+/* NULL when there was no memory for it. */
+static struct session *session_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info ? info->socket_context : NULL;
+}
+
+struct tls *tls_of_connection(void *connection)
+{
+    struct session *session = connection ? session_of(connection) : NULL;
+    return session ? session->http->config.tls : NULL;
+}
+
 static void *on_target(void *ctx, const char *raw, struct MHD_Connection *connection)
 {
     struct exchange *x = calloc(1, sizeof *x);
@@ -436,12 +483,14 @@ static void *on_target(void *ctx, const char *raw, struct MHD_Connection *connec
     x->request.type = x->type;
     x->request.response.fd = -1;
     x->target_end = raw + strlen(raw) + 1;
+    x->drop_max = DROP_MAX;
     target_parse(raw, &x->target, &x->target_problem);
     x->request.path = x->target.path;
     x->request.target = &x->target;
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    x->watch = info ? info->socket_context : NULL;
+    struct session *session = session_of(connection);
+    x->watch = session ? session->watch : NULL;
+    if (session)
+        memcpy(x->request.address, session->address, sizeof session->address);
     return x;
 }
 
@@ -499,14 +548,13 @@ static void exchange_free(struct exchange *x)
 static void on_completed(void *ctx, struct MHD_Connection *connection, void **state,
                          enum MHD_RequestTerminationCode code)
 {
+    (void)connection;
     struct http *http = ctx;
     struct exchange *x = *state;
     if (!x)
         return;
     *state = NULL;
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    access_end(x, info ? info->client_addr : NULL, ended_how(code));
+    access_end(x, ended_how(code));
     wait_end(x);
     watch_phase(x->watch, WATCH_IDLE, 0);
     atomic_fetch_sub(&http->bodies_bytes, x->charged);
@@ -516,20 +564,35 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **st
     pthread_mutex_unlock(&http->lock);
 }
 
+static struct session *session_open(struct http *http, struct MHD_Connection *connection)
+{
+    struct session *session = calloc(1, sizeof *session);
+    if (!session)
+        return NULL;
+    session->http = http;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    session->watch = info ? watch_open(http->watcher, info->connect_fd) : NULL;
+    info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    peer_address(info ? info->client_addr : NULL, session->address);
+    return session;
+}
+
 static void on_connection(void *ctx, struct MHD_Connection *connection, void **socket_context,
                           enum MHD_ConnectionNotificationCode code)
 {
     struct http *http = ctx;
-    if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
-        atomic_fetch_sub(&http->connections, 1);
-        watch_close(*socket_context);
-        *socket_context = NULL;
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        atomic_fetch_add(&http->connections, 1);
+        *socket_context = session_open(http, connection);
         return;
     }
-    atomic_fetch_add(&http->connections, 1);
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    *socket_context = info ? watch_open(http->watcher, info->connect_fd) : NULL;
+    atomic_fetch_sub(&http->connections, 1);
+    if (*socket_context) {
+        watch_close(((struct session *)*socket_context)->watch);
+        free(*socket_context);
+        *socket_context = NULL;
+    }
 }
 
 __attribute__((format(printf, 2, 0))) static void on_log(void *ctx, const char *format,
@@ -549,19 +612,35 @@ static void on_tick(void *ctx)
 
 /* ---- start and stop ---- */
 
+/* An option whose value is a pointer, of whatever kind the library takes as void *. */
+static struct MHD_OptionItem option_pointer(enum MHD_OPTION option, const void *value)
+{
+    struct MHD_OptionItem item = {.option = option};
+    memcpy(&item.ptr_value, value, sizeof item.ptr_value);
+    return item;
+}
+
 static enum status daemon_start(struct http *http, int listen_fd, struct err *err)
 {
     const struct http_config *config = &http->config;
+    const char *priorities = tls_priorities();
+    void (*certificate)(void) = tls_certificate_function();
+    unsigned flags =
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG;
+    struct MHD_OptionItem secure[] = {option_pointer(MHD_OPTION_HTTPS_PRIORITIES, &priorities),
+                                      option_pointer(MHD_OPTION_HTTPS_CERT_CALLBACK, &certificate),
+                                      {MHD_OPTION_END, 0, NULL}};
+    struct MHD_OptionItem plain[] = {{MHD_OPTION_END, 0, NULL}};
     http->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG,
-        0, NULL, NULL, on_request, http, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
-        MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)config->threads,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)config->connections,
-        MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)config->per_address,
-        MHD_OPTION_CONNECTION_TIMEOUT, 60u, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)CONNECTION_MEMORY, MHD_OPTION_URI_LOG_CALLBACK, on_target, http,
-        MHD_OPTION_NOTIFY_COMPLETED, on_completed, http, MHD_OPTION_NOTIFY_CONNECTION,
-        on_connection, http, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+        config->tls ? flags | MHD_USE_TLS : flags, 0, NULL, NULL, on_request, http,
+        MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET, listen_fd,
+        MHD_OPTION_THREAD_POOL_SIZE, (unsigned)config->threads, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)config->connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+        (unsigned)config->per_address, MHD_OPTION_CONNECTION_TIMEOUT, 60u,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_URI_LOG_CALLBACK,
+        on_target, http, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_ARRAY, config->tls ? secure : plain, MHD_OPTION_END);
     return http->daemon ? STATUS_OK : err_set(err, STATUS_IO, "cannot start the HTTP server");
 }
 

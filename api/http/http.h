@@ -1,5 +1,6 @@
 /* HTTP for a service: what a request and an answer are, routing, limits, waiting, event streams.
- * http.c is the one file that knows libmicrohttpd; the files beside it know nothing of it.
+ * http.c is the one file that knows libmicrohttpd, and tls.c GnuTLS; the files beside them know
+ * neither.
  *
  * A handler reads its request, fills in an answer by http_reply_*, and returns STATUS_OK; any other
  * status becomes a problem document by itself. Handlers run on the threads that poll the sockets,
@@ -18,13 +19,15 @@
 
 #include "api/base/buf.h"
 #include "api/base/status.h"
+#include "api/http/peer.h"
 #include "api/http/target.h"
+#include "api/http/tls.h"
 #include "api/http/watch.h"
 #include "api/wire/json.h"
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { HTTP_HEADERS = 8, HTTP_VALUE = 200 };
+enum { HTTP_HEADERS = 8, HTTP_VALUE = 200, HTTP_NAME = 80 };
 
 struct http_header {
     char name[32], value[HTTP_VALUE];
@@ -40,9 +43,17 @@ struct http_response {
     uint64_t first, size; /* of the file */
 };
 
+/* Who asks, as far as http_config.authorize has found out. */
+struct http_caller {
+    unsigned role; /* 0: not known */
+    char name[HTTP_NAME];
+};
+
 struct http_request {
     const char *method, *path;
-    const char *id;            /* the client's X-Request-Id, or made up; it is in the log */
+    const char *id;          /* the client's X-Request-Id, or made up; it is in the log */
+    char address[PEER_TEXT]; /* where it comes from; behind a proxy, where that says */
+    struct http_caller caller;
     const char *type;          /* media type, lower case, without parameters; "" without a body */
     const unsigned char *body; /* decoded */
     size_t body_len;
@@ -61,6 +72,7 @@ struct http_route {
     size_t body_max;   /* bytes on the wire; 0: no body allowed */
     size_t raw_max;    /* after Content-Encoding: zstd; 0: not accepted */
     const char *types; /* "application/json, application/x-safetensors" */
+    unsigned who;      /* may call it: for http_config.authorize alone */
 };
 
 /* A request that is over, for whoever counts. */
@@ -71,6 +83,10 @@ struct http_seen {
     uint64_t received, sent; /* bytes of the bodies */
     double seconds;
 };
+/* Called with complete headers, before any of the body is read. Fills in request->caller; anything
+ * but STATUS_OK is the answer, with *status if that is not 0, and with the headers set here. */
+typedef enum status http_authorize(struct http_request *request, const struct http_route *route,
+                                   int *status, struct err *err);
 
 struct http_config {
     const struct http_route *routes;
@@ -83,6 +99,10 @@ struct http_config {
     int stream_ms;       /* the longest that one lives; clients come again by themselves */
     struct watch_limits limits;
     void (*observe)(void *app, const struct http_seen *seen); /* may be NULL */
+
+    http_authorize *authorize; /* NULL: every route is for everybody */
+    struct tls *tls;           /* borrowed; NULL: HTTP without TLS */
+    const char *proxy;         /* the one peer whose X-Forwarded-For is believed; NULL: none */
 };
 struct http_config http_defaults(void);
 

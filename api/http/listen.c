@@ -1,6 +1,7 @@
 /* See listen.h. Numeric addresses alone: a server's address should not depend on a resolver. */
 #include "api/http/listen.h"
 #include "api/base/clock.h"
+#include "api/http/peer.h"
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -41,11 +42,6 @@ static bool address_split(const char *address, char host[64], char port[8])
     host[len] = '\0';
     strcpy(port, colon + 1);
     return true;
-}
-
-bool listen_loopback(const char *bound)
-{
-    return strncmp(bound, "127.", 4) == 0 || strncmp(bound, "[::1]:", 6) == 0;
 }
 
 static enum status bind_failed(const char *address, int error, struct err *err)
@@ -145,4 +141,18 @@ void listen_close(int listen_fd)
             }
         clock_sleep_ms(count > 0 ? 5 : 0);
     }
+}
+
+enum status listen_is_loopback(const char *address, bool *out, struct err *err)
+{
+    char host[64], port[8], plain[PEER_TEXT];
+    *out = false;
+    if (!address_split(address, host, port))
+        return address_bad(address, err);
+    if (!host[0] || strchr(host, '%')) /* every address; a link's own */
+        return STATUS_OK;
+    if (!peer_parse(host, plain))
+        return address_bad(address, err);
+    *out = peer_is_loopback(plain);
+    return STATUS_OK;
 }

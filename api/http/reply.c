@@ -79,6 +79,17 @@ static int status_of(enum status code)
     return code == STATUS_UNSUPPORTED || code == STATUS_TOO_LARGE ? 422 : status_http(code);
 }
 
+/* What was set before a problem and belongs to it. */
+static bool header_is_kept(const char *name)
+{
+    static const char *const kept[] = {"Allow", "Accept-Encoding", "Connection", "Retry-After",
+                                       "WWW-Authenticate"};
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        if (strcmp(kept[i], name) == 0)
+            return true;
+    return false;
+}
+
 void http_reply_problem(struct http_request *request, int status, const struct err *err)
 {
     static const struct err unknown = {STATUS_IO, "internal error"};
@@ -89,9 +100,10 @@ void http_reply_problem(struct http_request *request, int status, const struct e
     int kept_count = request->response.headers;
     memcpy(kept, request->response.header, sizeof kept);
     reply_reset(request, status);
+    if (retry_after(status))
+        http_reply_header(request, "Retry-After", retry_after(status));
     for (int i = 0; i < kept_count; i++)
-        if (strcmp(kept[i].name, "Allow") == 0 || strcmp(kept[i].name, "Accept-Encoding") == 0 ||
-            strcmp(kept[i].name, "Connection") == 0)
+        if (header_is_kept(kept[i].name))
             http_reply_header(request, kept[i].name, kept[i].value);
     http_reply_header(request, "Content-Type", "application/problem+json");
     http_reply_header(request, "Cache-Control", "no-store");
@@ -128,10 +140,13 @@ static void range_headers(struct http_request *request, enum range_kind kind, ui
         http_reply_header(request, "Content-Range", text);
 }
 
+/* What only some may fetch is not for caches that many share. */
 static void file_headers(struct http_request *request, const char *type, const char *etag)
 {
     http_reply_header(request, "ETag", etag);
-    http_reply_header(request, "Cache-Control", "public, max-age=31536000, immutable");
+    http_reply_header(request, "Cache-Control",
+                      request->caller.role ? "private, max-age=31536000, immutable"
+                                           : "public, max-age=31536000, immutable");
     http_reply_header(request, "Accept-Ranges", "bytes");
     http_reply_header(request, "Content-Type", type);
 }

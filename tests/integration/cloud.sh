@@ -28,9 +28,9 @@ cloud_start() {
     cloud_pid=$!
     local tries
     for tries in $(seq 300); do
-        port=$(sed -n 's|.*listening on http://127.0.0.1:\([0-9]*\).*|\1|p' "$work/cloud.log")
-        if [ -n "$port" ]; then
-            url=http://127.0.0.1:$port
+        url=$(sed -n 's|.*listening on \(https*://.*\)|\1|p' "$work/cloud.log")
+        if [ -n "$url" ]; then
+            port=${url##*:}
             return 0
         fi
         kill -0 "$cloud_pid" 2>/dev/null || die "the cloud did not start"

@@ -121,6 +121,14 @@ static void test_backoff(void **state)
     assert_true(backoff_next(&a, 100000) >= 100000); /* Retry-After */
     backoff_reset(&a);
     assert_true(backoff_next(&a, 0) <= BACKOFF_FIRST_MS);
+    a.last_ms = BACKOFF_PATIENT_MS;
+    int64_t longest = 0;
+    for (int i = 0; i < 20; i++) {
+        int64_t wait = backoff_next(&a, 0);
+        assert_true(wait <= BACKOFF_PATIENT_MS);
+        longest = wait > longest ? wait : longest;
+    }
+    assert_true(longest >= BACKOFF_PATIENT_MS / 2);
 }
 
 int main(void)

@@ -26,13 +26,14 @@ struct peer {
     const char *answer[PEER_ANSWERS]; /* whole answers, status line included; NULL ends */
     char asked[PEER_ANSWERS][PEER_TEXT];
     int served;
+    bool heads_only; /* answers without waiting for the body */
     pthread_t thread;
     struct cloud *cloud;
     char dir[TINY_PATH], file[2 * TINY_PATH];
 };
 
 /* Reads a request: the head, and as much body as Content-Length says. */
-static void peer_read(int fd, char out[PEER_TEXT])
+static void peer_read(int fd, bool head_only, char out[PEER_TEXT])
 {
     size_t used = 0, wanted = 0;
     while (used < PEER_TEXT - 1 && (!wanted || used < wanted)) {
@@ -43,7 +44,8 @@ static void peer_read(int fd, char out[PEER_TEXT])
         out[used] = '\0';
         char *end = strstr(out, "\r\n\r\n"), *length = strcasestr(out, "Content-Length:");
         if (end && !wanted)
-            wanted = (size_t)(end + 4 - out) + (length ? (size_t)atol(length + 15) : 0);
+            wanted =
+                (size_t)(end + 4 - out) + (length && !head_only ? (size_t)atol(length + 15) : 0);
     }
     out[used] = '\0';
 }
@@ -55,7 +57,7 @@ static void *peer_serve(void *ctx)
         int fd = accept(peer->fd, NULL, NULL);
         if (fd < 0)
             return NULL;
-        peer_read(fd, peer->asked[i]);
+        peer_read(fd, peer->heads_only, peer->asked[i]);
         size_t len = strlen(peer->answer[i]);
         if (write(fd, peer->answer[i], len) == (ssize_t)len)
             peer->served++;
@@ -79,7 +81,9 @@ static int set_up(void **state)
     assert_int_equal(listen(peer->fd, 8), 0);
     assert_int_equal(getsockname(peer->fd, (struct sockaddr *)&address, &size), 0);
     snprintf(peer->url, sizeof peer->url, "http://127.0.0.1:%d/", ntohs(address.sin_port));
-    assert_int_equal(cloud_create(peer->url, "test", &peer->cloud, NULL), STATUS_OK);
+    assert_int_equal(cloud_create(&(struct cloud_config){.url = peer->url, .device = "test"},
+                                  &peer->cloud, NULL),
+                     STATUS_OK);
     tiny_folder(peer->dir);
     snprintf(peer->file, sizeof peer->file, "%s/patch.part", peer->dir);
     *state = peer;
@@ -162,21 +166,6 @@ static void test_statuses_say_whether_to_try_again(void **state)
     assert_non_null(strstr(err.text, "127.0.0.1"));
 }
 
-static void test_urls(void **state)
-{
-    struct cloud *cloud = NULL;
-    static const char *const bad[] = {"",           "127.0.0.1:8080", "ftp://x",
-                                      "http://a b", "http://x?y",     "file:///etc/passwd"};
-    (void)state;
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-        assert_int_equal(cloud_create(bad[i], "d", &cloud, NULL), STATUS_USAGE);
-    assert_int_equal(cloud_create("http://host/prefix///", "d", &cloud, NULL), STATUS_OK);
-    assert_string_equal(cloud_url(cloud), "http://host/prefix");
-    cloud_destroy(cloud);
-}
-
-#define HASH_A "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"
-
 /* An answer with this JSON; static storage. */
 static const char *json_answer(const char *text)
 {
@@ -234,6 +223,149 @@ static void test_an_endless_envelope_is_broken_off(void **state)
     assert_non_null(strstr(peer->asked[0], "GET /deltas/7/manifest "));
     assert_non_null(strstr(peer->asked[1], "GET /keys "));
 }
+
+/* Whoever is turned away for what it is comes back: the upload is not at fault. */
+static void test_a_device_that_is_turned_away_tries_again(void **state)
+{
+    struct peer *peer = *state;
+    struct err err = {0};
+    peer->answer[0] = "HTTP/1.1 401 Who\r\nConnection: close\r\nContent-Length: 22\r\n\r\n"
+                      "{\"detail\": \"expired..\"}";
+    peer->answer[1] = "HTTP/1.1 403 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    peer->answer[2] = "HTTP/1.1 429 Tomorrow\r\nRetry-After: 86400\r\nConnection: close\r\n"
+                      "Content-Length: 0\r\n\r\n";
+    peer_start(peer);
+    assert_int_equal(upload(peer, &err), STATUS_UNAUTHENTICATED);
+    assert_non_null(strstr(err.text, "does not let this device"));
+    assert_int_equal(upload(peer, &err), STATUS_UNAUTHENTICATED);
+    assert_int_equal(upload(peer, &err), STATUS_BUSY);
+    assert_int_equal(cloud_retry_after_ms(peer->cloud), 3600000);
+    peer_finish(peer);
+}
+
+static void token_write(const struct peer *peer, const char *text)
+{
+    assert_int_equal(io_write_secret(io_posix(), peer->file, text, strlen(text), NULL), STATUS_OK);
+}
+
+/* peer->file holds the token from here on. */
+static void peer_use_tokens(struct peer *peer)
+{
+    struct cloud_config config = {.url = peer->url, .device = "test", .token_file = peer->file};
+    cloud_destroy(peer->cloud);
+    assert_int_equal(cloud_create(&config, &peer->cloud, NULL), STATUS_OK);
+}
+
+static void test_the_token_is_the_files_at_every_call(void **state)
+{
+    struct peer *peer = *state;
+    struct err err = {0};
+    static const char created[] =
+        "HTTP/1.1 201 Created\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    peer_use_tokens(peer);
+    peer->answer[0] = peer->answer[1] = peer->answer[2] = created;
+    peer_start(peer);
+    assert_int_equal(upload(peer, &err), STATUS_OK);
+    token_write(peer, "first\n");
+    assert_int_equal(upload(peer, &err), STATUS_OK);
+    token_write(peer, "second");
+    assert_int_equal(upload(peer, &err), STATUS_OK);
+    token_write(peer, "two words");
+    assert_int_equal(upload(peer, &err), STATUS_UNAUTHENTICATED);
+    assert_non_null(strstr(err.text, peer->file));
+    peer_finish(peer);
+    assert_int_equal(peer->served, 3);
+    assert_null(strstr(peer->asked[0], "Authorization:"));
+    assert_non_null(strstr(peer->asked[1], "Authorization: Bearer first\r\n"));
+    assert_non_null(strstr(peer->asked[2], "Authorization: Bearer second\r\n"));
+    assert_non_null(strstr(peer->asked[2], "\r\n\r\nbody"));
+}
+
+static void test_a_token_does_not_travel_unencrypted(void **state)
+{
+    static const struct {
+        const char *url;
+        enum status status;
+    } cases[] = {
+        {"http://192.0.2.1:80", STATUS_USAGE},        {"http://cloud.example", STATUS_USAGE},
+        {"http://127.0.0.1.example", STATUS_USAGE},   {"http://localhost:80", STATUS_OK},
+        {"http://127.0.0.1:80", STATUS_OK},           {"http://[::1]:80/x", STATUS_OK},
+        {"http://localhost@192.0.2.1", STATUS_USAGE}, {"https://cloud.example", STATUS_OK}};
+    struct peer *peer = *state;
+    token_write(peer, "secret");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct cloud *cloud = NULL;
+        struct cloud_config config = {.url = cases[i].url, .device = "d", .token_file = peer->file};
+        struct err err = {0};
+        assert_int_equal(cloud_create(&config, &cloud, &err), cases[i].status);
+        if (cases[i].status != STATUS_OK)
+            assert_non_null(strstr(err.text, "https://"));
+        cloud_destroy(cloud);
+    }
+}
+
+/* A body that may be refused for its sender is not sent before its headers are welcome. */
+static void test_a_large_body_waits_to_be_welcome(void **state)
+{
+    static char body[64 << 10];
+    struct peer *peer = *state;
+    struct err err = {0};
+    struct hash hash = {{0}};
+    int64_t sent = 0;
+    token_write(peer, "secret");
+    peer_use_tokens(peer);
+    peer->answer[0] = "HTTP/1.1 401 Who\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    peer->heads_only = true;
+    peer_start(peer);
+    assert_int_equal(cloud_upload(peer->cloud, body, sizeof body, &hash, &sent, &err),
+                     STATUS_UNAUTHENTICATED);
+    peer_finish(peer);
+    assert_non_null(strstr(peer->asked[0], "Expect: 100-continue\r\n"));
+    assert_int_equal(sent, 0);
+}
+
+static void test_enrolment_is_asked_for_by_code_and_nonce(void **state)
+{
+    struct peer *peer = *state;
+    struct cloud_enrolment out;
+    struct err err = {0};
+    peer->answer[0] =
+        json_answer("{\"device\": \"kiosk-7\", \"token\": \"t\", \"root_key\": \"k\"}");
+    peer->answer[1] = json_answer("{\"device\": \"kiosk-7\"}");
+    peer->answer[2] = "HTTP/1.1 403 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    peer_start(peer);
+    assert_int_equal(cloud_enroll(peer->cloud, "C", "kiosk-7", "N", &out, &err), STATUS_OK);
+    assert_string_equal(out.token, "t");
+    assert_string_equal(out.root_key, "k");
+    assert_int_equal(cloud_enroll(peer->cloud, "C", NULL, "N", &out, &err), STATUS_PEER);
+    assert_int_equal(cloud_enroll(peer->cloud, "C", NULL, "N", &out, &err), STATUS_REFUSED);
+    peer_finish(peer);
+    assert_non_null(strstr(peer->asked[0], "POST /enroll HTTP/1.1"));
+    assert_non_null(strstr(peer->asked[0], "\"code\":\"C\""));
+    assert_non_null(strstr(peer->asked[0], "\"nonce\":\"N\""));
+    assert_non_null(strstr(peer->asked[0], "\"device\":\"kiosk-7\""));
+    assert_null(strstr(peer->asked[1], "\"device\""));
+}
+
+static void test_urls(void **state)
+{
+    struct cloud *cloud = NULL;
+    static const char *const bad[] = {"",           "127.0.0.1:8080", "ftp://x",
+                                      "http://a b", "http://x?y",     "file:///etc/passwd"};
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_int_equal(
+            cloud_create(&(struct cloud_config){.url = bad[i], .device = "d"}, &cloud, NULL),
+            STATUS_USAGE);
+    assert_int_equal(
+        cloud_create(&(struct cloud_config){.url = "http://host/prefix///", .device = "d"}, &cloud,
+                     NULL),
+        STATUS_OK);
+    assert_string_equal(cloud_url(cloud), "http://host/prefix");
+    cloud_destroy(cloud);
+}
+
+#define HASH_A "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"
 
 static void test_the_next_release_goes_on_from_ours(void **state)
 {
@@ -406,6 +538,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CLOUD_TEST(test_an_upload_names_its_content),
         CLOUD_TEST(test_statuses_say_whether_to_try_again),
+        CLOUD_TEST(test_a_device_that_is_turned_away_tries_again),
+        CLOUD_TEST(test_the_token_is_the_files_at_every_call),
+        CLOUD_TEST(test_a_token_does_not_travel_unencrypted),
+        CLOUD_TEST(test_a_large_body_waits_to_be_welcome),
+        CLOUD_TEST(test_enrolment_is_asked_for_by_code_and_nonce),
         CLOUD_TEST(test_urls),
         CLOUD_TEST(test_only_this_machine_is_loopback),
         CLOUD_TEST(test_an_endless_envelope_is_broken_off),

@@ -76,9 +76,9 @@ static enum status wait_get(struct http_request *request, struct err *err)
 }
 
 static const struct http_route routes[] = {
-    {"GET", "/events", events_get, 0, 0, NULL},
-    {"GET", "/wait", wait_get, 0, 0, NULL},
-    {NULL, NULL, NULL, 0, 0, NULL},
+    {"GET", "/events", events_get, 0, 0, NULL, 0},
+    {"GET", "/wait", wait_get, 0, 0, NULL, 0},
+    {NULL, NULL, NULL, 0, 0, NULL, 0},
 };
 
 static int service_start(void **state)

@@ -81,20 +81,37 @@ static enum status broken(struct http_request *request, struct err *err)
     return err_set(err, STATUS_CONFLICT, "as \"asked\"");
 }
 
+static enum status where_from(struct http_request *request, struct err *err)
+{
+    char text[PEER_TEXT + HTTP_NAME];
+    snprintf(text, sizeof text, "%s %s", request->address, request->caller.name);
+    return http_reply_text(request, 200, "text/plain", text, err);
+}
+
+static enum status license(struct http_request *request, struct err *err)
+{
+    return http_reply_file(request, SOURCE_DIR "/LICENSE", "text/plain", "\"tag\"", err);
+}
+
 static const struct http_route routes[] = {
-    {"GET", "/item/{id}", item, 0, 0, NULL},
-    {"POST", "/echo", echo, 100, 1000, "text/plain, application/json"},
-    {"GET", "/echo", echo, 0, 0, NULL},
-    {"GET", "/wait", wait_for_it, 0, 0, NULL},
-    {"POST", "/later", later, 100, 0, "text/plain"},
-    {"GET", "/broken", broken, 0, 0, NULL},
-    {NULL, NULL, NULL, 0, 0, NULL},
+    {"GET", "/file", license, 0, 0, NULL, 1},
+    {"GET", "/from", where_from, 0, 0, NULL, 1},
+    {"POST", "/guarded", echo, 4 << 20, 0, "text/plain", 2},
+    {"GET", "/item/{id}", item, 0, 0, NULL, 0},
+    {"POST", "/echo", echo, 100, 1000, "text/plain, application/json", 0},
+    {"GET", "/echo", echo, 0, 0, NULL, 0},
+    {"GET", "/wait", wait_for_it, 0, 0, NULL, 0},
+    {"POST", "/later", later, 100, 0, "text/plain", 0},
+    {"GET", "/broken", broken, 0, 0, NULL, 0},
+    {NULL, NULL, NULL, 0, 0, NULL, 0},
 };
 
-static int service_open(void **state, int per_address)
+static int service_open(void **state, int per_address, http_authorize *authorize, const char *proxy)
 {
     struct service *service = calloc(1, sizeof *service);
     struct http_config config = http_defaults();
+    config.authorize = authorize;
+    config.proxy = proxy;
     struct err err;
     char bound[LISTEN_TEXT];
     int fd;
@@ -119,12 +136,32 @@ static int service_open(void **state, int per_address)
 
 static int service_start(void **state)
 {
-    return service_open(state, 0);
+    return service_open(state, 0, NULL, NULL);
 }
 
 static int service_start_capped(void **state)
 {
-    return service_open(state, 3);
+    return service_open(state, 3, NULL, NULL);
+}
+
+/* Lets those in whose Authorization is "yes"; every caller's name is what the field holds. */
+static enum status authorize(struct http_request *request, const struct http_route *route,
+                             int *status, struct err *err)
+{
+    const char *field = http_header(request, "Authorization");
+    snprintf(request->caller.name, sizeof request->caller.name, "%s", field ? field : "nobody");
+    request->caller.role = field != NULL;
+    if (route->who != 2 || (field && strcmp(field, "yes") == 0))
+        return STATUS_OK;
+    http_reply_header(request, "WWW-Authenticate", "Bearer");
+    *status = field ? 429 : 0;
+    http_reply_header(request, "Retry-After", "77");
+    return err_set(err, STATUS_UNAUTHENTICATED, "who are you?");
+}
+
+static int service_start_guarded(void **state)
+{
+    return service_open(state, 0, authorize, "127.0.0.1");
 }
 
 static int service_stop(void **state)
@@ -479,6 +516,83 @@ static void another_thread_can_answer(void **state)
     pthread_join(service->completer, NULL);
 }
 
+/* The whole of a small body is read for the answer's sake; of a large one nothing is. */
+static void who_may_not_call_is_told_before_the_body(void **state)
+{
+    static char answer[ANSWER];
+#define GUARDED "POST /guarded HTTP/1.1\r\nContent-Type: text/plain\r\n"
+    assert_int_equal(ask(*state, GUARDED "Content-Length: 2\r\n" END "ab", answer), 401);
+    assert_non_null(strstr(answer, "WWW-Authenticate: Bearer\r\n"));
+    assert_non_null(strstr(answer, "who are you?"));
+    assert_int_equal(ask(*state, GUARDED "Content-Length: 3000000\r\nHost: x\r\n\r\n", answer),
+                     401);
+    assert_non_null(strstr(answer, "Connection: close\r\n"));
+    assert_int_equal(
+        ask(*state, GUARDED "Authorization: no\r\nContent-Length: 2\r\n" END "ab", answer), 429);
+    assert_non_null(strstr(answer, "Retry-After: 77\r\n"));
+    assert_int_equal(
+        ask(*state, GUARDED "Authorization: yes\r\nContent-Length: 2\r\n" END "ab", answer), 200);
+    assert_int_equal(ask(*state,
+                         GUARDED "Authorization: yes\r\nAuthorization: yes\r\n"
+                                 "Content-Length: 2\r\n" END "ab",
+                         answer),
+                     400);
+    assert_int_equal(
+        ask(*state, GUARDED "Expect: 100-continue\r\nContent-Length: 2\r\n" END, answer), 401);
+    assert_null(strstr(answer, "100 Continue"));
+}
+
+/* A stranger's chunked body is cut off after 64 KiB. */
+static void a_strangers_body_is_not_read_for_long(void **state)
+{
+    static char answer[ANSWER], chunk[8 + 32768];
+    int sent = 0, fd = client_open(*state);
+    const char head[] = GUARDED "Transfer-Encoding: chunked\r\nHost: x\r\n\r\n";
+#undef GUARDED
+    int n = snprintf(chunk, sizeof chunk, "7000\r\n%*s\r\n", 0x7000, "x");
+    client_send(fd, head, sizeof head - 1);
+    while (sent < 1000 && send(fd, chunk, (size_t)n, MSG_NOSIGNAL) == n)
+        sent++;
+    assert_true(sent < 1000);
+    client_read(fd, answer, PATIENCE_MS);
+    assert_null(strstr(answer, "200 OK"));
+    close(fd);
+}
+
+static void what_a_caller_fetched_is_for_no_other(void **state)
+{
+    static char answer[ANSWER];
+    assert_int_equal(ask(*state, "GET /file HTTP/1.1\r\nAuthorization: yes\r\n" END, answer), 200);
+    assert_non_null(strstr(answer, "Cache-Control: private, max-age"));
+    assert_int_equal(ask(*state, "GET /file HTTP/1.1\r\n" END, answer), 200);
+    assert_non_null(strstr(answer, "Cache-Control: public, max-age"));
+}
+
+static void the_callers_address_is_the_proxys_word(void **state)
+{
+    static char answer[ANSWER];
+    assert_int_equal(ask(*state, "GET /from HTTP/1.1\r\n" END, answer), 200);
+    assert_non_null(strstr(answer, "127.0.0.1 nobody"));
+    assert_int_equal(
+        ask(*state, "GET /from HTTP/1.1\r\nX-Forwarded-For: 6.6.6.6, 192.0.2.1\r\n" END, answer),
+        200);
+    assert_non_null(strstr(answer, "192.0.2.1 nobody"));
+    assert_int_equal(ask(*state,
+                         "GET /from HTTP/1.1\r\nX-Forwarded-For: 6.6.6.6\r\n"
+                         "X-Forwarded-For: 192.0.2.1\r\n" END,
+                         answer),
+                     200);
+    assert_non_null(strstr(answer, "192.0.2.1 nobody"));
+}
+
+static void nobody_elses_word_is_believed(void **state)
+{
+    static char answer[ANSWER];
+    assert_int_equal(
+        ask(*state, "GET /from HTTP/1.1\r\nX-Forwarded-For: 192.0.2.1\r\n" END, answer), 200);
+    assert_non_null(strstr(answer, "127.0.0.1 "));
+}
+
 static void a_taken_port_is_said_to_be(void **state)
 {
     struct service *service = *state;
@@ -496,6 +610,7 @@ static void a_taken_port_is_said_to_be(void **state)
 }
 
 #define SERVED(test) cmocka_unit_test_setup_teardown(test, service_start, service_stop)
+#define GUARDED(test) cmocka_unit_test_setup_teardown(test, service_start_guarded, service_stop)
 
 static void who_was_not_accepted_is_told_so(void **state)
 {
@@ -565,6 +680,11 @@ int main(void)
         cmocka_unit_test(who_was_not_accepted_is_told_so),
         SERVED(another_thread_can_answer),
         SERVED(every_answer_names_its_request),
+        GUARDED(who_may_not_call_is_told_before_the_body),
+        GUARDED(a_strangers_body_is_not_read_for_long),
+        GUARDED(what_a_caller_fetched_is_for_no_other),
+        GUARDED(the_callers_address_is_the_proxys_word),
+        SERVED(nobody_elses_word_is_believed),
         SERVED(a_taken_port_is_said_to_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

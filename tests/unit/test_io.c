@@ -60,6 +60,22 @@ static void written_files_read_back(void **state)
     assert_true(io_exists(path));
 }
 
+/* Also where a file that others can read was left behind, under either name. */
+static void secrets_are_their_owners(void **state)
+{
+    (void)state;
+    struct stat about;
+    char temporary[PATH_MAX + 8];
+    const char *path = in_folder("secret");
+    snprintf(temporary, sizeof temporary, "%s.tmp", path);
+    assert_int_equal(io_write_file(io_posix(), temporary, "left", 4, NULL), STATUS_OK);
+    assert_int_equal(io_write_file(io_posix(), path, "open", 4, NULL), STATUS_OK);
+    assert_int_equal(io_write_secret(io_posix(), path, "key", 3, NULL), STATUS_OK);
+    content_is(path, "key");
+    assert_int_equal(stat(path, &about), 0);
+    assert_int_equal(about.st_mode & 0777, 0600);
+}
+
 static void a_file_over_the_limit_is_refused(void **state)
 {
     (void)state;
@@ -200,6 +216,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(written_files_read_back),
+        cmocka_unit_test(secrets_are_their_owners),
         cmocka_unit_test(a_file_over_the_limit_is_refused),
         cmocka_unit_test(only_regular_files_are_read),
         cmocka_unit_test(short_and_interrupted_calls_are_ordinary),

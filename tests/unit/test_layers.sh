@@ -37,6 +37,8 @@ refuse "the server knows no client" "client/|model/tool/" server
 refuse "the client knows no server" "server/|api/http/|model/tool/" client
 refuse "jansson stays in api/wire" "jansson\.h" api/base api/http model server client
 one_file microhttpd.h api/http
+one_file gnutls/gnutls.h api/http
+one_file gnutls/abstract.h api/http
 one_file curl/curl.h client
 one_file sqlite3.h server
 one_file zstd.h api/wire
