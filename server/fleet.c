@@ -57,8 +57,8 @@ static bool rolling_take(void *ctx, const struct release *release)
 static enum status rolling_read(const struct fleet *fleet, struct rolling *out, struct err *err)
 {
     *out = (struct rolling){0};
-    enum status status = store_release_in_state(fleet->config.store, ROLLOUT_ROLLING, rolling_take,
-                                                out, err);
+    enum status status =
+        store_release_in_state(fleet->config.store, ROLLOUT_ROLLING, rolling_take, out, err);
     if (status == STATUS_NOT_FOUND)
         return STATUS_OK;
     TRY(status);
@@ -90,8 +90,8 @@ enum status fleet_target(const struct fleet *fleet, const char *id, const char *
     struct rolling rolling;
     int64_t complete = 0;
     TRY(rolling_read(fleet, &rolling, err));
-    enum status status = store_release_in_state(fleet->config.store, ROLLOUT_COMPLETE,
-                                                version_take, &complete, err);
+    enum status status =
+        store_release_in_state(fleet->config.store, ROLLOUT_COMPLETE, version_take, &complete, err);
     if (status != STATUS_NOT_FOUND)
         TRY(status);
     bool reached = rolling.version > complete && rolling_reaches(&rolling, id, channel);
@@ -103,9 +103,8 @@ enum status fleet_counts(const struct fleet *fleet, const struct release *releas
                          struct rollout_counts *out, struct err *err)
 {
     if (release->offered > 0) {
-        *out = (struct rollout_counts){.offered = release->offered,
-                                       .applied = release->applied,
-                                       .failed = release->failed};
+        *out = (struct rollout_counts){
+            .offered = release->offered, .applied = release->applied, .failed = release->failed};
         return STATUS_OK;
     }
     return store_release_counts(fleet->config.store, release->version, fleet_silent_before(fleet),
@@ -344,16 +343,22 @@ void fleet_wake(struct fleet *fleet)
     pthread_mutex_unlock(&fleet->lock);
 }
 
-void fleet_destroy(struct fleet *fleet)
+void fleet_stop(struct fleet *fleet)
 {
-    if (!fleet)
-        return;
     pthread_mutex_lock(&fleet->lock);
     fleet->stopping = true;
     pthread_cond_signal(&fleet->wake);
     pthread_mutex_unlock(&fleet->lock);
     if (fleet->started)
         pthread_join(fleet->thread, NULL);
+    fleet->started = false;
+}
+
+void fleet_destroy(struct fleet *fleet)
+{
+    if (!fleet)
+        return;
+    fleet_stop(fleet);
     pthread_cond_destroy(&fleet->wake);
     pthread_mutex_destroy(&fleet->lock);
     free(fleet);

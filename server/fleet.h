@@ -20,7 +20,8 @@ struct fleet_config {
 enum status fleet_create(const struct fleet_config *config, struct fleet **out, struct err *err);
 enum status fleet_run(struct fleet *fleet, struct err *err);
 void fleet_wake(struct fleet *fleet);
-void fleet_destroy(struct fleet *fleet); /* stops it; NULL is fine */
+void fleet_stop(struct fleet *fleet);    /* ends the thread; the rest goes on answering */
+void fleet_destroy(struct fleet *fleet); /* NULL is fine */
 
 /* Devices heard of before this up-time are silent. */
 int64_t fleet_silent_before(const struct fleet *fleet);

@@ -21,14 +21,19 @@
 enum { WRITES_WAITING = 256, DRAIN_MS = 4000, LOOK_S = 1 };
 
 struct serve_options {
-    const char *listen, *data, *teacher, *student, *log_level;
-    int64_t round_uploads, round_every, threads, connections;
+    const char *listen, *data, *teacher, *student, *log_level, *rollout, *class_budget;
+    int64_t round_uploads, round_every, threads, connections, silent_after, retain_days;
+    int64_t patch_bytes; /* the smallest class's budget, 0: none */
 };
 
 static enum status options_read(int argc, char **argv, struct serve_options *out, struct err *err)
 {
-    *out = (struct serve_options){
-        .listen = "127.0.0.1:8080", .data = "cdcca-data", .log_level = "info", .connections = 1024};
+    *out = (struct serve_options){.listen = "127.0.0.1:8080",
+                                  .data = "cdcca-data",
+                                  .log_level = "info",
+                                  .rollout = "100%",
+                                  .connections = 1024,
+                                  .silent_after = 900};
     const struct option table[] = {
         {"listen", OPTION_STRING, &out->listen, 0, 0, "ADDRESS:PORT",
          "where to listen; 127.0.0.1:8080"},
@@ -41,6 +46,14 @@ static enum status options_read(int argc, char **argv, struct serve_options *out
          "start a round when N new instances are there; 0: off"},
         {"round-every", OPTION_INT, &out->round_every, 0, 1e9, "SECONDS",
          "start a round that often, given new uploads; 0: off"},
+        {"rollout", OPTION_STRING, &out->rollout, 0, 0, "PLAN",
+         "stages [CHANNEL=]SHARE[:SOAK[:SUCCESS[:ERRORS]]], as 10%:10m,50%:30m:90%:5%,100%; 100%"},
+        {"silent-after", OPTION_INT, &out->silent_after, 1, 1e8, "SECONDS",
+         "a device not heard of for so long is silent, after an offer an error; 900"},
+        {"class-budget", OPTION_STRING, &out->class_budget, 0, 0, "CLASS=BYTES,...",
+         "the most that a round's patch may take for devices of a class"},
+        {"retain-days", OPTION_INT, &out->retain_days, 0, 36500, "N",
+         "remove uploads N days after their round; 0: keep them"},
         {"threads", OPTION_INT, &out->threads, 0, 64, "N", "that train; 0: one per core"},
         {"connections", OPTION_INT, &out->connections, 16, 65536, "N", "at once; 1024"},
         {"log-level", OPTION_STRING, &out->log_level, 0, 0, "LEVEL",
@@ -55,7 +68,9 @@ static enum status options_read(int argc, char **argv, struct serve_options *out
     TRY(options_parse(&options, argc, argv, &positional, err));
     if (!out->teacher || !out->student)
         return err_set(err, STATUS_USAGE, "--teacher DIR and --student DIR are needed");
-    return STATUS_OK;
+    struct rollout_plan plan;
+    TRY(rollout_plan_parse(out->rollout, &plan, err));
+    return planner_budget_parse(out->class_budget, &out->patch_bytes, err);
 }
 
 static enum status log_level_set(const char *name, struct err *err)
@@ -78,9 +93,36 @@ struct service {
     char bound[LISTEN_TEXT];
 };
 
-static void on_release(void *ctx)
+static void on_news(void *ctx)
 {
     http_wake(((struct service *)ctx)->http);
+}
+
+static void on_release(void *ctx)
+{
+    struct service *service = ctx;
+    fleet_wake(service->cloud.fleet);
+    on_news(service);
+}
+
+static enum status fleet_open(struct service *service, const struct serve_options *options,
+                              struct err *err)
+{
+    struct cloud *cloud = &service->cloud;
+    struct fleet_config fleet = {.store = cloud->store,
+                                 .silent_ms = options->silent_after * 1000,
+                                 .retain_ms = options->retain_days * 86400000,
+                                 .data_dir = options->data,
+                                 .on_change = on_news,
+                                 .ctx = service};
+    struct planner_config planner = {.io = cloud->io,
+                                     .store = cloud->store,
+                                     .student = learner_student(cloud->learner),
+                                     .cache_bytes = PLANNER_CACHE_BYTES,
+                                     .on_change = on_news,
+                                     .ctx = service};
+    TRY(fleet_create(&fleet, &cloud->fleet, err));
+    return planner_create(&planner, &cloud->planner, err);
 }
 
 /* Everything that must hold before a request can be served. The port comes first: it is the most
@@ -93,17 +135,20 @@ static enum status service_open(struct service *service, const struct serve_opti
                                      .data_dir = options->data,
                                      .teacher_dir = options->teacher,
                                      .student_dir = options->student,
-                                     .threads = (int)options->threads};
+                                     .threads = (int)options->threads,
+                                     .patch_bytes = (size_t)options->patch_bytes};
     TRY(listen_open(options->listen, &service->listen_fd, service->bound, err));
     TRY(store_open(cloud->io, options->data, &cloud->store, err));
     TRY(blas_load(err));
     TRY(learner_create(&learner, &cloud->learner, err));
     TRY(learner_restore(cloud->learner, cloud->store, err));
     TRY(writer_create(cloud->store, WRITES_WAITING, &cloud->writer, err));
+    TRY(fleet_open(service, options, err));
     struct rounds_config rounds = {.store = cloud->store,
                                    .learner = cloud->learner,
                                    .upload_instances = options->round_uploads,
                                    .every_s = options->round_every,
+                                   .plan = options->rollout,
                                    .on_release = on_release,
                                    .ctx = service};
     return rounds_create(&rounds, &cloud->rounds, err);
@@ -118,6 +163,7 @@ static enum status service_start(struct service *service, const struct serve_opt
     config.connections = (int)options->connections;
     TRY(http_start(&config, service->listen_fd, &service->http, err));
     service->listen_fd = -1;
+    TRY(fleet_run(service->cloud.fleet, err));
     return rounds_run(service->cloud.rounds, err);
 }
 
@@ -128,8 +174,14 @@ static void service_close(struct service *service)
         http_drain(service->http, DRAIN_MS);
     if (cloud->rounds)
         rounds_stop(cloud->rounds);
+    if (cloud->fleet)
+        fleet_stop(cloud->fleet);
+    if (cloud->planner)
+        planner_stop(cloud->planner);
     writer_destroy(cloud->writer);
     http_stop(service->http);
+    fleet_destroy(cloud->fleet);
+    planner_destroy(cloud->planner);
     rounds_destroy(cloud->rounds);
     learner_destroy(cloud->learner);
     store_close(cloud->store);
@@ -162,9 +214,10 @@ static void serve_wait(struct service *service, struct notify *notify, const sig
 
 static enum status serve(const struct serve_options *options, struct err *err)
 {
-    struct service service = {.cloud.io = io_posix(), .listen_fd = -1};
+    struct service service = {.cloud = {.io = io_posix(), .wake = on_news}, .listen_fd = -1};
     sigset_t stop;
     struct notify notify;
+    service.cloud.wake_ctx = &service;
     signals_block(&stop);
     enum status status = notify_init(&notify, err);
     if (status == STATUS_OK)

@@ -155,6 +155,8 @@ static enum status start_run(struct store *store, void *ctx, struct err *err)
 
 struct ending {
     int64_t id;
+    int64_t target; /* of a rollback; else -1 */
+    const char *plan;
     const char *state, *detail;
     struct buf report, manifest;
     const struct outcome *outcome; /* NULL: nothing came of it */
@@ -175,7 +177,11 @@ static enum status ending_run(struct store *store, void *ctx, struct err *err)
                                   .sha256 = o->patch_hash,
                                   .base_set_sha256 = o->base_set_hash,
                                   .set_sha256 = o->set_hash,
-                                  .manifest = (const char *)ending->manifest.data};
+                                  .manifest = (const char *)ending->manifest.data,
+                                  .plan = ending->plan,
+                                  .tensors = (const char *)o->tensors.data};
+        if (ending->target >= 0)
+            TRY(store_release_withdraw(store, ending->target, err));
         TRY(store_release_add(store, &release, o->patch.data, o->patch.len, err));
     }
     return store_round_finish(store, ending->id, ending->state, (const char *)ending->report.data,
@@ -194,10 +200,12 @@ static enum status job_apply(struct store *store,
 }
 
 /* Ends a round well: release and row in one transaction, then the learner moves on. */
-static enum status round_commit(struct rounds *rounds, int64_t id, const struct outcome *outcome,
-                                struct err *err)
+static enum status round_commit(struct rounds *rounds, int64_t id, int64_t target,
+                                const struct outcome *outcome, struct err *err)
 {
     struct ending ending = {.id = id,
+                            .target = target,
+                            .plan = rounds->config.plan,
                             .state = outcome->released ? "released" : "rejected",
                             .report.max = REPORT_MAX,
                             .manifest.max = REPORT_MAX,
@@ -246,41 +254,61 @@ static void round_fail(struct rounds *rounds, int64_t id, bool cancelled, const 
     }
 }
 
-static bool settings_take(void *ctx, const struct round *round)
+/* What a round is to do. */
+struct order {
+    struct buf settings;
+    int64_t target;
+};
+
+static bool order_take(void *ctx, const struct round *round)
 {
-    struct buf *out = ctx;
-    return buf_append(out, round->settings, strlen(round->settings)) == STATUS_OK;
+    struct order *order = ctx;
+    order->target = round->target;
+    return buf_append(&order->settings, round->settings, strlen(round->settings)) == STATUS_OK;
 }
 
-static enum status settings_load(struct store *store, int64_t id, struct settings *out,
-                                 struct err *err)
+static enum status order_load(struct store *store, int64_t id, struct settings *settings,
+                              int64_t *target, struct err *err)
 {
-    struct buf text = {.max = SETTINGS_MAX};
-    enum status status = store_round(store, id, settings_take, &text, err);
+    struct order order = {.settings.max = SETTINGS_MAX};
+    enum status status = store_round(store, id, order_take, &order, err);
     if (status == STATUS_OK)
-        status = settings_parse(text.data, text.len, out, err);
-    buf_free(&text);
+        status = settings_parse(order.settings.data, order.settings.len, settings, err);
+    *target = order.target;
+    buf_free(&order.settings);
     return status;
+}
+
+static void round_log(int64_t id, int64_t target, const struct outcome *outcome)
+{
+    if (target >= 0)
+        log_line(LOG_INFO, "rounds", "round %lld: version %lld is version %lld again, %zu bytes",
+                 (long long)id, (long long)outcome->version, (long long)target, outcome->patch.len);
+    else
+        log_line(LOG_INFO, "rounds",
+                 outcome->released ? "round %lld: %d instances, %.1f s, version %lld, %zu bytes"
+                                   : "round %lld: %d instances, %.1f s, rejected by the gate",
+                 (long long)id, outcome->report.instances, outcome->report.seconds,
+                 (long long)outcome->version, outcome->patch.len);
 }
 
 static enum status round_try(struct rounds *rounds, int64_t id, struct err *err)
 {
     struct store *store = rounds->config.store;
+    struct learner *learner = rounds->config.learner;
     struct settings settings;
     struct outcome outcome;
     struct learner_hooks hooks = {&rounds->cancel, on_progress, rounds};
+    int64_t target = -1;
     TRY(job_apply(store, start_run, &id, err));
-    TRY(settings_load(store, id, &settings, err));
-    enum status status =
-        learner_round(rounds->config.learner, store, id, &settings, &hooks, &outcome, err);
+    TRY(order_load(store, id, &settings, &target, err));
+    enum status status = target >= 0
+                             ? learner_rollback(learner, store, id, target, &outcome, err)
+                             : learner_round(learner, store, id, &settings, &hooks, &outcome, err);
     if (status == STATUS_OK)
-        status = round_commit(rounds, id, &outcome, err);
+        status = round_commit(rounds, id, target, &outcome, err);
     if (status == STATUS_OK)
-        log_line(LOG_INFO, "rounds",
-                 outcome.released ? "round %lld: %d instances, %.1f s, version %lld, %zu bytes"
-                                  : "round %lld: %d instances, %.1f s, rejected by the gate",
-                 (long long)id, outcome.report.instances, outcome.report.seconds,
-                 (long long)outcome.version, outcome.patch.len);
+        round_log(id, target, &outcome);
     outcome_free(&outcome);
     return status;
 }

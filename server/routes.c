@@ -2,8 +2,11 @@
 #include "server/routes.h"
 #include "api/base/clock.h"
 #include "api/wire/limits.h"
+#include "server/shared.h"
+#include <string.h>
 
 static const char upload_types[] = "application/x-safetensors, application/json";
+static const char json_type[] = "application/json";
 
 const struct http_route routes[] = {
     {"POST", "/tokens", tokens_post, LIMIT_UPLOAD_BYTES, LIMIT_UPLOAD_RAW_BYTES, upload_types},
@@ -17,6 +20,16 @@ const struct http_route routes[] = {
     {"GET", "/deltas", deltas_list, 0, 0, NULL},
     {"GET", "/deltas/{version}", deltas_get, 0, 0, NULL},
     {"GET", "/deltas/{version}/manifest", deltas_manifest, 0, 0, NULL},
+    {"GET", "/releases", releases_list, 0, 0, NULL},
+    {"GET", "/releases/{version}", releases_get, 0, 0, NULL},
+    {"POST", "/releases/{version}/halt", releases_halt, 0, 0, NULL},
+    {"POST", "/releases/{version}/resume", releases_resume, 0, 0, NULL},
+    {"POST", "/releases/{version}/rollback", releases_rollback, LIMIT_REPORT_BYTES, 0, json_type},
+    {"PUT", "/devices/{id}", devices_put, LIMIT_REPORT_BYTES, 0, json_type},
+    {"GET", "/devices", devices_list, 0, 0, NULL},
+    {"GET", "/devices/{id}", devices_get, 0, 0, NULL},
+    {"POST", "/devices/{id}/feedback", devices_feedback, LIMIT_REPORT_BYTES, 0, json_type},
+    {"GET", "/fleet", fleet_get, 0, 0, NULL},
     {"GET", "/model", model_get, 0, 0, NULL},
     {"GET", "/healthz", health_get, 0, 0, NULL},
     {"GET", "/openapi.yaml", contract_get, 0, 0, NULL},
@@ -51,4 +64,56 @@ bool json_set_time(json *object, const char *key, int64_t ms)
         return true;
     clock_format(ms, text);
     return json_set_string(object, key, text);
+}
+
+bool json_set_text(json *object, const char *key, const char *text)
+{
+    json *value = NULL;
+    if (!text)
+        return true;
+    if (json_parse(text, strlen(text), &value, NULL) != STATUS_OK)
+        return false;
+    return json_set_take(object, key, value);
+}
+
+enum status id_check(const char *what, const char *id, struct err *err)
+{
+    size_t len = strlen(id);
+    size_t good = strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
+    if (len > 0 && len <= LIMIT_ID && good == len)
+        return STATUS_OK;
+    return err_set(err, STATUS_MALFORMED, "%s is 1 to %d of A-Z a-z 0-9 . _ -", what, LIMIT_ID);
+}
+
+enum status device_id_check(const char *id, struct err *err)
+{
+    return id_check("a device's id", id, err);
+}
+
+static void route_write_done(struct write *write)
+{
+    struct route_write *waiting = (struct route_write *)write;
+    struct err err = write->job.err;
+    enum status status = write->job.status;
+    struct http_request *request = waiting->request;
+    if (status == STATUS_OK)
+        status = waiting->reply(waiting, &err);
+    waiting->free(waiting);
+    http_complete(request, status, &err);
+}
+
+enum status route_write_submit(struct http_request *request, struct route_write *write,
+                               struct err *err)
+{
+    struct cloud *cloud = request->app;
+    write->request = request;
+    write->write.job.ctx = write;
+    write->write.done = route_write_done;
+    http_defer(request);
+    if (writer_submit(cloud->writer, &write->write, err) == STATUS_OK)
+        return STATUS_OK;
+    write->free(write);
+    http_reply_problem(request, 503, err);
+    http_complete(request, STATUS_OK, NULL);
+    return STATUS_OK;
 }

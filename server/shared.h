@@ -3,7 +3,9 @@
 #ifndef CDCCA_SHARED_H
 #define CDCCA_SHARED_H
 
+#include "server/fleet.h"
 #include "server/learner.h"
+#include "server/planner.h"
 #include "server/rounds.h"
 #include "server/store.h"
 #include "server/writer.h"
@@ -14,6 +16,10 @@ struct cloud {
     struct writer *writer;
     struct learner *learner; /* routes look at its facts alone */
     struct rounds *rounds;
+    struct fleet *fleet;
+    struct planner *planner;
+    void (*wake)(void *ctx); /* what waits for news is looked at again */
+    void *wake_ctx;
 };
 
 #endif

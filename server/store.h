@@ -30,6 +30,8 @@ void store_close(struct store *store);
 /* Milliseconds that the store has been open in all its life, to within what no job has kept: what
  * rollouts are timed by, because it neither jumps nor counts the time that the service was down. */
 int64_t store_uptime_ms(const struct store *store);
+/* For jobs: no later start begins before the up-time that there is now. */
+enum status store_uptime_keep(struct store *store, struct err *err);
 /* DIR/blobs/HEX, an upload's bytes; DIR/patches/HEX, a release's. */
 enum status store_upload_path(const struct store *store, const char *sha256, char *out, size_t size,
                               struct err *err);

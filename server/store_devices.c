@@ -117,23 +117,35 @@ enum status store_device_groups(struct store *store, int64_t silent_before,
 static bool standing_take(void *ctx, struct db_row *r)
 {
     struct device_standing *out = ctx;
-    out->known = true;
     snprintf(out->channel, sizeof out->channel, "%s", db_row_text(r, 0));
     out->fresh = db_row_int(r, 1) != 0;
-    out->offered = db_row_int(r, 2) != 0;
     return false;
 }
 
 enum status store_device_standing(struct store *store, const char *id, int64_t version,
-                                  int64_t release, int64_t seen_after, struct device_standing *out,
-                                  struct err *err)
+                                  int64_t seen_after, struct device_standing *out, struct err *err)
 {
     *out = (struct device_standing){.channel = "stable"};
-    return store_list_status(store_select(
-        store, err, standing_take, out,
-        "SELECT channel, version=?2 AND seen_at>=?4, EXISTS(SELECT 1 FROM offers WHERE version=?3 "
-        "AND device=?1) FROM devices WHERE id=?1",
-        "siii", id, version, release, seen_after));
+    return store_list_status(
+        store_select(store, err, standing_take, out,
+                     "SELECT channel, version=? AND seen_at>=? FROM devices WHERE id=?", "iis",
+                     version, seen_after, id));
+}
+
+static bool offered_take(void *ctx, struct db_row *r)
+{
+    (void)r;
+    *(bool *)ctx = true;
+    return false;
+}
+
+enum status store_device_offered(struct store *store, const char *id, int64_t release, bool *out,
+                                 struct err *err)
+{
+    *out = false;
+    return store_list_status(store_select(store, err, offered_take, out,
+                                          "SELECT 1 FROM offers WHERE version=? AND device=?", "is",
+                                          release, id));
 }
 
 /* ---- jobs ---- */

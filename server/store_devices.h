@@ -49,15 +49,17 @@ typedef bool device_group_visit(void *ctx, const struct device_group *group);
 /* How many devices by channel, version and health. */
 enum status store_device_groups(struct store *store, int64_t silent_before,
                                 device_group_visit *visit, void *ctx, struct err *err);
-/* Is the release offered to the device already, and was the device heard of since seen_after with
- * that version? */
+/* What matters when a device asks for news: its channel, and whether it was heard of since
+ * seen_after with that version. An unknown one is "stable" and not fresh. */
 struct device_standing {
-    bool known, offered, fresh;
     char channel[65];
+    bool fresh;
 };
 enum status store_device_standing(struct store *store, const char *id, int64_t version,
-                                  int64_t release, int64_t seen_after, struct device_standing *out,
-                                  struct err *err);
+                                  int64_t seen_after, struct device_standing *out, struct err *err);
+/* Is it on the record that this release was offered to the device? */
+enum status store_device_offered(struct store *store, const char *id, int64_t release, bool *out,
+                                 struct err *err);
 
 /* ---- jobs ---- */
 

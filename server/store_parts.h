@@ -31,7 +31,5 @@ enum status store_one_status(enum status status, const char *what, int64_t id, s
 /* DIR/FOLDER/HEX */
 enum status store_blob_path(const struct store *store, const char *folder, const char *sha256,
                             char *out, size_t size, struct err *err);
-/* For a job that has put an up-time into a row: no later start may begin before it. */
-enum status store_uptime_keep(struct store *store, struct err *err);
 
 #endif
