@@ -364,15 +364,20 @@ static enum status update_code(struct learner *learner, const struct compress_op
     return status;
 }
 
+static enum status edge_save(struct learner *learner, int64_t version, struct err *err)
+{
+    char path[LEARNER_PATH];
+    trainable_write(&learner->edge_set, learner->next_values);
+    TRY(state_path(learner, "edge", version, path, err));
+    return trainable_save(learner->io, &learner->edge_set, version, path, err);
+}
+
 static enum status state_save(struct learner *learner, int64_t round, const struct outcome *out,
                               struct err *err)
 {
     char path[LEARNER_PATH];
-    if (out->released) {
-        trainable_write(&learner->edge_set, learner->next_values);
-        TRY(state_path(learner, "edge", out->version, path, err));
-        TRY(trainable_save(learner->io, &learner->edge_set, out->version, path, err));
-    }
+    if (out->released)
+        TRY(edge_save(learner, out->version, err));
     TRY(state_path(learner, "distiller", round, path, err));
     return distiller_save(learner->io, learner->distiller, path, err);
 }
@@ -389,8 +394,9 @@ enum status learner_round(struct learner *learner, struct store *store, int64_t 
     return state_save(learner, round, out, err);
 }
 
-enum status learner_rollback(struct learner *learner, struct store *store, int64_t round,
-                             int64_t target, struct outcome *out, struct err *err)
+/* There is no file of the distiller after it: a master without history is made from the edge's. */
+enum status learner_rollback(struct learner *learner, struct store *store, int64_t target,
+                             struct outcome *out, struct err *err)
 {
     struct delta delta;
     *out = (struct outcome){.report.passed = true};
@@ -400,7 +406,7 @@ enum status learner_rollback(struct learner *learner, struct store *store, int64
     TRY(outcome_fill(learner, &delta, out, err));
     out->released = true;
     TRY(distiller_begin(learner, learner->next_values, err));
-    return state_save(learner, round, out, err);
+    return edge_save(learner, out->version, err);
 }
 
 static void state_remove(struct learner *learner, const char *what, int64_t number)

@@ -59,8 +59,8 @@ enum status learner_round(struct learner *learner, struct store *store, int64_t 
                           struct outcome *out, struct err *err);
 /* A new version with the parameters of an older one, to the bit. The master starts from them, too,
  * so that the next round does. As learner_round otherwise. */
-enum status learner_rollback(struct learner *learner, struct store *store, int64_t round,
-                             int64_t target, struct outcome *out, struct err *err);
+enum status learner_rollback(struct learner *learner, struct store *store, int64_t target,
+                             struct outcome *out, struct err *err);
 /* After the commit: the new version is the base of the next round. */
 void learner_adopt(struct learner *learner, int64_t round, const struct outcome *outcome);
 void outcome_free(struct outcome *outcome);

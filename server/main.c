@@ -22,7 +22,8 @@ enum { WRITES_WAITING = 256, DRAIN_MS = 4000, LOOK_S = 1 };
 
 struct serve_options {
     const char *listen, *data, *teacher, *student, *log_level, *rollout, *class_budget;
-    int64_t round_uploads, round_every, threads, connections, silent_after, retain_days;
+    int64_t round_uploads, round_every, threads, connections, silent_after;
+    double retain_days;
     int64_t patch_bytes; /* the smallest class's budget, 0: none */
 };
 
@@ -52,7 +53,7 @@ static enum status options_read(int argc, char **argv, struct serve_options *out
          "a device not heard of for so long is silent, after an offer an error; 900"},
         {"class-budget", OPTION_STRING, &out->class_budget, 0, 0, "CLASS=BYTES,...",
          "the most that a round's patch may take for devices of a class"},
-        {"retain-days", OPTION_INT, &out->retain_days, 0, 36500, "N",
+        {"retain-days", OPTION_NUMBER, &out->retain_days, 0, 36500, "N",
          "remove uploads N days after their round; 0: keep them"},
         {"threads", OPTION_INT, &out->threads, 0, 64, "N", "that train; 0: one per core"},
         {"connections", OPTION_INT, &out->connections, 16, 65536, "N", "at once; 1024"},
@@ -111,7 +112,7 @@ static enum status fleet_open(struct service *service, const struct serve_option
     struct cloud *cloud = &service->cloud;
     struct fleet_config fleet = {.store = cloud->store,
                                  .silent_ms = options->silent_after * 1000,
-                                 .retain_ms = options->retain_days * 86400000,
+                                 .retain_ms = (int64_t)(options->retain_days * 86400000),
                                  .data_dir = options->data,
                                  .on_change = on_news,
                                  .ctx = service};

@@ -157,17 +157,6 @@ static bool exceeds(int64_t errors, double share, int64_t devices)
     return (double)errors > share * (double)devices + SHARE_SLACK;
 }
 
-static bool stage_passed(const struct rollout_stage *stage, const struct rollout_now *now,
-                         const struct rollout_counts *c)
-{
-    if (now->in_stage_ms < stage->soak_ms)
-        return false;
-    if (c->offered == 0)
-        return c->reached == 0;
-    return !exceeds(c->failed + c->silent, stage->errors, c->offered) &&
-           (double)c->applied >= stage->success * (double)c->offered - SHARE_SLACK;
-}
-
 void rollout_decide(const struct rollout_plan *plan, const struct rollout_now *now,
                     const struct rollout_counts *counts, struct rollout_step *out)
 {
@@ -183,7 +172,8 @@ void rollout_decide(const struct rollout_plan *plan, const struct rollout_now *n
                  "stage %d: %lld failed and %lld silent of %lld devices, more than %g%%", at + 1,
                  (long long)counts->failed, (long long)counts->silent, (long long)devices,
                  100 * stage->errors);
-    } else if (stage_passed(stage, now, counts)) {
+    } else if (now->in_stage_ms >= stage->soak_ms &&
+               (double)counts->applied >= stage->success * (double)devices - SHARE_SLACK) {
         if (at + 1 < plan->count)
             out->stage = at + 1;
         else

@@ -5,11 +5,10 @@
  * channel), and every later stage reaches them too; which ones is a hash of release and device, so
  * it is stable, and another choice for the next release. The last stage is 100% of every channel.
  *
- * A stage is passed when it has soaked, SUCCESS of those that were offered the release have applied
- * it, and no more than ERRORS of them failed or were silent. Errors of more than that share of all
- * that the stage reaches halt the rollout at once, in the last stage too; between the two it waits,
- * as the first to fail must not be the measure of a thousand. So it does while devices are there
- * and none was offered the release; a stage that reaches no device is passed after its soak. */
+ * Of the devices that a stage reaches, those count that are heard of or were offered the release. It
+ * is passed when it has soaked and SUCCESS of them have applied the release; when more than ERRORS of
+ * them failed or were silent, the rollout halts at once, in the last stage too. A stage without
+ * devices is passed after its soak. */
 #ifndef CDCCA_ROLLOUT_H
 #define CDCCA_ROLLOUT_H
 

@@ -303,7 +303,7 @@ static enum status round_try(struct rounds *rounds, int64_t id, struct err *err)
     TRY(job_apply(store, start_run, &id, err));
     TRY(order_load(store, id, &settings, &target, err));
     enum status status = target >= 0
-                             ? learner_rollback(learner, store, id, target, &outcome, err)
+                             ? learner_rollback(learner, store, target, &outcome, err)
                              : learner_round(learner, store, id, &settings, &hooks, &outcome, err);
     if (status == STATUS_OK)
         status = round_commit(rounds, id, target, &outcome, err);
