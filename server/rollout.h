@@ -5,10 +5,10 @@
  * channel), and every later stage reaches them too; which ones is a hash of release and device, so
  * it is stable, and another choice for the next release. The last stage is 100% of every channel.
  *
- * Of the devices that a stage reaches, those count that are heard of or were offered the release. It
- * is passed when it has soaked and SUCCESS of them have applied the release; when more than ERRORS of
- * them failed or were silent, the rollout halts at once, in the last stage too. A stage without
- * devices is passed after its soak. */
+ * Of the devices that a stage reaches, those count that are heard of or were offered the release.
+ * It is passed when it has soaked and SUCCESS of them have applied the release; when more than
+ * ERRORS of them failed or were silent, the rollout halts at once, in the last stage too. A stage
+ * without devices is passed after its soak. */
 #ifndef CDCCA_ROLLOUT_H
 #define CDCCA_ROLLOUT_H
 

@@ -76,18 +76,23 @@ bool json_set_text(json *object, const char *key, const char *text)
     return json_set_take(object, key, value);
 }
 
-enum status id_check(const char *what, const char *id, struct err *err)
+static bool id_valid(const char *id)
 {
     size_t len = strlen(id);
     size_t good = strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
-    if (len > 0 && len <= LIMIT_ID && good == len)
-        return STATUS_OK;
-    return err_set(err, STATUS_MALFORMED, "%s is 1 to %d of A-Z a-z 0-9 . _ -", what, LIMIT_ID);
+    return len > 0 && len <= LIMIT_ID && good == len;
+}
+
+static const char id_form[] = "is 1 to 64 of A-Z a-z 0-9 . _ -";
+
+enum status id_check(const char *what, const char *id, struct err *err)
+{
+    return id_valid(id) ? STATUS_OK : err_set(err, STATUS_MALFORMED, "%s %s", what, id_form);
 }
 
 enum status device_id_check(const char *id, struct err *err)
 {
-    return id_check("a device's id", id, err);
+    return id_valid(id) ? STATUS_OK : err_set(err, STATUS_USAGE, "a device's id %s", id_form);
 }
 
 static void route_write_done(struct write *write)

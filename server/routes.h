@@ -34,7 +34,8 @@ bool json_set_text(json *object, const char *key, const char *text);
 struct cloud;
 enum { ROUTE_IDS = 1000 };
 bool json_set_uploads(json *object, struct cloud *cloud, int64_t round);
-/* 1 to 64 of A-Z a-z 0-9 . _ -; STATUS_MALFORMED names what. */
+/* 1 to 64 of A-Z a-z 0-9 . _ -. In a body: STATUS_MALFORMED names what; in a target: STATUS_USAGE.
+ */
 enum status id_check(const char *what, const char *id, struct err *err);
 enum status device_id_check(const char *id, struct err *err);
 /* A round as the answer. */

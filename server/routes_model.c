@@ -76,12 +76,12 @@ enum status model_get(struct http_request *request, struct err *err)
 enum status health_get(struct http_request *request, struct err *err)
 {
     struct cloud *cloud = request->app;
-    struct store_totals totals;
-    TRY(store_totals(cloud->store, &totals, err));
+    int64_t version;
+    TRY(store_version(cloud->store, &version, err));
     json *out = json_object_new();
     if (out && json_set_string(out, "status", "ok") &&
         json_set_string(out, "program", "cdcca-cloud " CDCCA_VERSION) &&
-        json_set_int(out, "version", totals.version))
+        json_set_int(out, "version", version))
         return http_reply_json(request, 200, out, err);
     json_free(out);
     return err_set(err, STATUS_NO_MEMORY, "out of memory");
@@ -102,6 +102,8 @@ static const char index_text[] =
     "  GET    /distill/{id}               progress, losses   DELETE cancels\n"
     "  GET    /deltas?after=V&wait=S      releases after a version, waiting for news\n"
     "  GET    /deltas/{version}           the weight delta   GET /deltas/{version}/manifest\n"
+    "  GET    /releases/{version}         its rollout        POST .../halt, resume, rollback\n"
+    "  PUT    /devices/{id}               who is there       GET /devices, /fleet\n"
     "  GET    /model                      what is served     GET /healthz\n"
     "  GET    /openapi.yaml               all of it in detail\n"
     "\n"

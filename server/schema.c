@@ -38,6 +38,7 @@ static const char *const steps[] = {
     "ALTER TABLE releases ADD COLUMN failed INTEGER NOT NULL DEFAULT 0;"
     "CREATE INDEX releases_state ON releases(state, version);"
     "CREATE INDEX uploads_new ON uploads(id, instances) WHERE round IS NULL;"
+    "CREATE INDEX uploads_instances ON uploads(instances);"
     "CREATE TABLE devices("
     "  id TEXT PRIMARY KEY, class TEXT, channel TEXT NOT NULL DEFAULT 'stable',"
     "  version INTEGER NOT NULL DEFAULT 0, set_sha256 TEXT, program TEXT,"

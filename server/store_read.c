@@ -180,7 +180,7 @@ static bool totals_take(void *ctx, struct db_row *r)
     return false;
 }
 
-/* Three small looks: new uploads have an index of their own. */
+/* From indexes alone: the uploads table may be large. */
 enum status store_totals(struct store *store, struct store_totals *out, struct err *err)
 {
     static const char sql[] =

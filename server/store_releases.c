@@ -1,6 +1,6 @@
-/* See store_releases.h. At most one release is rolling or halted: beginning one supersedes what was
- * under way. The rows of offers are kept while a release is the newest; when it is superseded their
- * counts go into its row and they go away, so they never outnumber the devices by much. */
+/* See store_releases.h. At most one release is rolling: beginning one supersedes what was under
+ * way. The rows of offers are kept while a release may be offered; then their counts go into its
+ * row and they go away, so that there are at most two for a device. */
 #include "server/store_releases.h"
 #include "api/base/clock.h"
 #include "server/store_parts.h"
@@ -104,17 +104,21 @@ enum status store_release_counts(struct store *store, int64_t version, int64_t s
 
 /* ---- the rollout ---- */
 
-/* The counts of releases before this one are frozen in their rows. */
+/* Offers of what is not offered any more: their counts go into the releases' rows. */
+#define CLOSED                                                                                     \
+    "version<? AND version<>(SELECT coalesce(max(version),0) FROM releases WHERE "                 \
+    "state='complete')"
+
 static enum status offers_close(struct store *store, int64_t version, struct err *err)
 {
-    TRY(db_change(
-        store->writer, err,
-        "UPDATE releases SET offered=c.n, applied=c.a, failed=c.f FROM ("
-        "SELECT version AS v, count(*) AS n, count(*) FILTER (WHERE state='applied') AS a,"
-        "count(*) FILTER (WHERE state='failed') AS f FROM offers WHERE version<? "
-        "GROUP BY version) AS c WHERE releases.version=c.v",
-        "i", version));
-    return db_change(store->writer, err, "DELETE FROM offers WHERE version<?", "i", version);
+    TRY(db_change(store->writer, err,
+                  "UPDATE releases SET offered=offered+c.n, applied=applied+c.a, failed=failed+c.f "
+                  "FROM (SELECT version AS v, count(*) AS n,"
+                  "count(*) FILTER (WHERE state='applied') AS a,"
+                  "count(*) FILTER (WHERE state='failed') AS f FROM offers WHERE " CLOSED
+                  " GROUP BY version) AS c WHERE releases.version=c.v",
+                  "i", version));
+    return db_change(store->writer, err, "DELETE FROM offers WHERE " CLOSED, "i", version);
 }
 
 enum status store_release_roll(struct store *store, int64_t version, struct err *err)

@@ -21,7 +21,7 @@ struct release {
     const char *state;    /* as rollout.h names them; NULL when added: it rolls at once */
     const char *detail;   /* why it is halted, or NULL */
     int64_t stage, stage_at;
-    int64_t offered, applied, failed; /* once it is superseded; before, store_release_counts */
+    int64_t offered, applied, failed; /* once it is offered no more; before, store_release_counts */
 };
 
 typedef bool release_visit(void *ctx, const struct release *release);

@@ -8,10 +8,21 @@ fleet=$(seq -f 'd%02.0f' 1 50)
 put() { # ID JSON
     expect "PUT $1" "$(get "/devices/$1" -X PUT -H 'Content-Type: application/json' -d "$2")" 200
 }
-feedback() { # ID VERSION OUTCOME
-    expect "feedback of $1" "$(get "/devices/$1/feedback" -H 'Content-Type: application/json' \
-        -d "{\"version\":$2,\"outcome\":\"$3\",\"seconds\":0.5,
-             \"self_test\":{\"golden\":4,\"golden_right\":4,\"finite\":true}}")" 204
+# all COMMAND TAIL CURL-OPTION...: one request to /COMMAND/DEVICETAIL for each of $devices, over one
+# connection; prints the statuses, each once, with their number
+all() {
+    local command=$1 tail=$2 device urls=()
+    shift 2
+    for device in $devices; do urls+=(-o /dev/null "$url/$command/$device$tail"); done
+    curl -sS -w '%{http_code}\n' -H 'Content-Type: application/json' "$@" "${urls[@]}" |
+        sort | uniq -c | xargs
+}
+feedback() { # VERSION OUTCOME ID...
+    local version=$1 outcome=$2
+    shift 2
+    expect "feedback" "$(devices=$* all devices /feedback -d "{\"version\":$version,
+        \"outcome\":\"$outcome\",\"seconds\":0.5,
+        \"self_test\":{\"golden\":4,\"golden_right\":4,\"finite\":true}}")" "$# 204"
 }
 offered() { # ID VERSION: the newest version that it may take; empty: none
     get "/deltas?after=$2&device=$1" >/dev/null
@@ -34,20 +45,21 @@ round_make() { # SEED BASE: one upload and the round that it makes
 }
 # who is offered VERSION: all ask first, as one report may open the next stage; then they report
 take_stage() { # FROM VERSION OUTCOME
-    local device takers=()
+    local device polls=() takers
+    mkdir -p "$work/polls"
     for device in $fleet; do
-        [ "$(offered "$device" "$1")" != "$2" ] || takers+=("$device")
+        polls+=(-o "$work/polls/$device" "$url/deltas?after=$1&device=$device")
     done
-    for device in "${takers[@]}"; do
-        feedback "$device" "$2" "$3"
-    done
+    curl -sS "${polls[@]}"
+    mapfile -t takers < <(jq -r "select(.deltas[-1].version == $2) | input_filename" "$work"/polls/* |
+        sed 's|.*/||')
     taken=${#takers[@]}
+    [ "$taken" = 0 ] || feedback "$2" "$3" "${takers[@]}"
 }
 
 cloud_start --rollout 'beta=100%,30%:0s:90%:5%,100%'
-for device in $fleet; do
-    put "$device" '{"class":"camera","program":"0.1.0"}'
-done
+expect "fifty PUTs" "$(devices=$fleet all devices "" -X PUT -d '{"class":"camera","program":"0.1.0"}')" \
+    "50 200"
 put d01 '{"channel":"beta"}'
 put d02 '{"channel":"beta"}'
 while IFS='|' read -r body status; do
@@ -62,7 +74,7 @@ done <<'CASES'
 []|422
 {|422
 CASES
-expect "a bad id" "$(get "/deltas?device=a%20b")" 422
+expect "a bad id" "$(get "/deltas?device=a%20b")" 400
 expect "an unknown device" "$(get /devices/x)" 404
 expect "feedback without a release" "$(get /devices/d01/feedback -H 'Content-Type: application/json' \
     -d '{"version":1,"outcome":"applied"}')" 404
@@ -99,8 +111,8 @@ expect "failing devices" "$(curl -sS "$url/devices?health=failing" | jq '.device
 expect "resume" "$(get /releases/2/resume -X POST)" 200
 expect "resume again" "$(get /releases/2/resume -X POST)" 409
 expect "offered again" "$(offered d01 1)" 2
-feedback d01 2 applied
-feedback d02 2 applied
+feedback 2 applied d01
+feedback 2 applied d02
 release_is 2 .stage 2
 expect "halt" "$(get /releases/2/halt -X POST)" 200
 expect "its state" "$(answer .state)" halted
@@ -127,8 +139,8 @@ expect "its manifest" "$(get '/deltas/3/manifest?from=1')" 200
 expect "its base" "$(answer .base_set_sha256)" "$set1"
 expect "from itself" "$(get '/deltas/3?from=3')" 400
 expect "from 0" "$(get '/deltas/3?from=0')" 200
-feedback d01 3 applied
-feedback d02 3 applied
+feedback 3 applied d01
+feedback 3 applied d02
 round_make 3 3
 expect "the next round's base" "$(curl -sS "$url/releases/4" | jq .base_version)" 3
 expect "its parameters" "$(curl -sS "$url/deltas/4/manifest" | jq -r .base_set_sha256)" "$set1"
@@ -153,7 +165,7 @@ payload 9 8 >"$work/new"
 expect "a new upload" "$(upload "$work/new")" 201
 cloud_stop
 head -c 10 /dev/zero >"$work/data/blobs/$(printf 'f%.0s' $(seq 64))"
-cloud_start --retain-days 0.000001 --silent-after 2 --class-budget robot=99999,camera=4096
+cloud_start --retain-days 0.000001 --silent-after 2 --rollout 100%:1m --class-budget robot=99999,camera=4096
 for _ in $(seq 100); do
     [ "$(find "$work/data/blobs" -type f | wc -l)" -gt 1 ] || break
     sleep 0.1
