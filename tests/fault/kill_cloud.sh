@@ -8,29 +8,31 @@ seed=${CDCCA_SEED:-$$}
 RANDOM=$seed
 echo "seed $seed"
 
-# uploads until it is killed; acknowledged ones go into $work/acknowledged
+# post FILE OPTION...: the status; the answer is in FILE.answer
+post() {
+    local file=$1
+    shift
+    curl -sS -m 10 -o "$file.answer" -w '%{http_code}' -H 'Content-Type: application/json' "$@" \
+        --data-binary "@$file" "$url/tokens" 2>/dev/null
+}
+
+# uploads until the cloud is gone; what was acknowledged goes into $work/acknowledged, every fifth is
+# deleted again: an answered deletion holds, one that is cut off may have happened
 loader() { # NAME
-    local n=0 file id
+    local n=0 file=$work/load-$1 sha id
     while :; do
         n=$((n + 1))
-        file=$work/up-$1-$n
-        "$bin/make_payload" "$work/student" "$((1000 * $2 + n))" 2 >"$file"
-        case $(curl -sS -m 10 -o "$file.answer" -w '%{http_code}' -H "Idempotency-Key: $1-$n" \
-            -H 'Content-Type: application/x-safetensors' --data-binary "@$file" "$url/tokens" 2>/dev/null) in
-        200 | 201) sha256sum "$file" | cut -c1-64 >>"$work/acknowledged" ;;
-        *) return 0 ;;
-        esac
-        if [ $((n % 5)) = 0 ]; then
-            id=$(jq -r .id "$file.answer")
-            # a deletion that is answered holds; one that is cut off may have happened
-            sha=$(sha256sum "$file" | cut -c1-64)
-            case $(curl -sS -m 10 -o /dev/null -w '%{http_code}' -X DELETE "$url/tokens/$id" 2>/dev/null) in
-            204) echo "$sha" >>"$work/deleted" ;;
-            409) ;;
-            *) echo "$sha" >>"$work/maybe"; return 0 ;;
-            esac
-        fi
+        sed "s/\"q1-/\"$1-$n-/g" "$work/base" >"$file"
+        case $(post "$file" -H "Idempotency-Key: $1-$n") in 200 | 201) ;; *) return 0 ;; esac
+        read -r id sha < <(jq -r '"\(.id) \(.sha256)"' "$file.answer")
+        echo "$sha" >>"$work/acknowledged"
         curl -sS -m 10 -o /dev/null "$url/deltas?after=0&device=$1" 2>/dev/null || return 0
+        [ $((n % 5)) = 0 ] || continue
+        case $(curl -sS -m 10 -o /dev/null -w '%{http_code}' -X DELETE "$url/tokens/$id" 2>/dev/null) in
+        204) echo "$sha" >>"$work/deleted" ;;
+        409) ;;
+        *) echo "$sha" >>"$work/maybe" && return 0 ;;
+        esac
     done
 }
 
@@ -59,13 +61,19 @@ check() {
     done <"$work/stored"
 }
 
+# a kill does not lose what was written, synced or not, so the data may lie in memory
+if ram=$(mktemp -d /dev/shm/cdcca-cloud-XXXXXX 2>/dev/null); then
+    ln -s "$ram" "$work/data"
+    trap 'cleanup; rm -rf "$ram"' EXIT
+fi
+payload 1 2 json >"$work/base"
 touch "$work/acknowledged" "$work/deleted" "$work/maybe"
 for kill in $(seq "$kills"); do
-    cloud_start --round-uploads 8
+    cloud_start --round-uploads 60
     check
     loaders=()
     for name in a b; do
-        loader "$name$kill" "$((2 * kill + ${#loaders[@]}))" &
+        loader "$name$kill" &
         loaders+=($!)
     done
     sleep "$((RANDOM % 2)).$((RANDOM % 10))"
