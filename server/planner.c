@@ -78,7 +78,7 @@ enum status planner_chain_read(struct store *store, int64_t base_version, int64_
     return status == STATUS_NOT_FOUND ? STATUS_OK : status;
 }
 
-enum { BUDGET_MIN = 4096 };
+enum { BUDGET_MIN = 512 };
 
 enum status planner_budget_parse(const char *text, int64_t *smallest, struct err *err)
 {

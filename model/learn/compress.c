@@ -332,12 +332,19 @@ enum status compress_encode(const struct trainable *set, const float *base, cons
 
 /* ---- exact ---- */
 
+static uint32_t float_bits(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
 /* Does '0' lead there? It adds 0, which makes -0 a 0. */
 static bool zero_leads(const float *base, const float *target, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         float sum = base[i] + 0.0f;
-        if (memcmp(&sum, target + i, sizeof sum) != 0)
+        if (float_bits(sum) != float_bits(target[i]))
             return false;
     }
     return true;
@@ -362,6 +369,7 @@ enum status compress_exact(const struct trainable *set, const float *base, const
                            struct err *err)
 {
     struct work w;
+    struct hash wanted;
     memset(delta, 0, sizeof *delta);
     delta->base_version = base_version;
     delta->version = version;
@@ -369,7 +377,8 @@ enum status compress_exact(const struct trainable *set, const float *base, const
     enum status s = exact_streams(&w, base, target, err);
     if (s == STATUS_OK)
         s = delta_finish(&w, base, delta, err);
-    if (s == STATUS_OK && memcmp(w.decoded, target, set->values * sizeof *target) != 0)
+    trainable_hash_values(set, target, &wanted);
+    if (s == STATUS_OK && !hash_equal(&wanted, &delta->hash))
         s = err_set(err, STATUS_CORRUPT, "the exact code of version %lld does not lead there",
                     (long long)version);
     work_close(&w);
