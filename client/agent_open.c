@@ -167,6 +167,8 @@ static enum status agent_open_links(struct agent *a, struct err *err)
     struct downlink_options options = {.cloud_url = a->options.cloud_url,
                                        .device = a->device,
                                        .data_dir = a->options.data_dir,
+                                       .model_dir = a->options.model_dir,
+                                       .trust = a->options.trust,
                                        .poll_s = (int)a->options.poll_s};
     return downlink_start(a->io, &options, a->slots, &a->board, &a->downlink, err);
 }

@@ -153,6 +153,11 @@ int64_t db_changed(struct db *db)
     return sqlite3_changes(db->handle);
 }
 
+bool db_in_transaction(struct db *db)
+{
+    return !sqlite3_get_autocommit(db->handle);
+}
+
 enum status db_select_list(struct db *db, struct err *err, db_visit *visit, void *ctx,
                            const char *sql, const char *kinds, va_list values)
 {

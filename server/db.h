@@ -23,6 +23,7 @@ enum status db_exec(struct db *db, const char *sql, struct err *err);
 enum status db_change(struct db *db, struct err *err, const char *sql, const char *kinds, ...);
 int64_t db_last_id(struct db *db); /* of the last insert */
 int64_t db_changed(struct db *db); /* rows, by the last change */
+bool db_in_transaction(struct db *db);
 
 /* Calls visit for each row until it returns false; its texts live until then.
  * STATUS_NOT_FOUND, without text, when there is no row. */

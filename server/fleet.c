@@ -178,6 +178,9 @@ static enum status rollout_tick(struct fleet *fleet, bool *moved, struct err *er
              (long long)rolling.version, rollout_state_name(stepping.step.state),
              stepping.step.stage + 1, rolling.plan.count, (long long)counts.applied,
              (long long)counts.offered, stepping.step.reason[0] ? "; " : "", stepping.step.reason);
+    events_publish(fleet->config.events, EVENT_RELEASE,
+                   "{\"version\":%lld,\"state\":\"%s\",\"stage\":%d}", (long long)rolling.version,
+                   rollout_state_name(stepping.step.state), stepping.step.stage + 1);
     *moved = true;
     fleet->config.on_change(fleet->config.ctx);
     return STATUS_OK;

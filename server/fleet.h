@@ -4,6 +4,7 @@
 #ifndef CDCCA_FLEET_H
 #define CDCCA_FLEET_H
 
+#include "server/events.h"
 #include "server/store.h"
 
 struct fleet;
@@ -13,6 +14,7 @@ struct fleet_config {
     int64_t silent_ms; /* a device not heard of for so long is silent, after an offer an error */
     int64_t retain_ms; /* uploads of rounds that are over stay that long; 0: for good */
     const char *data_dir;
+    struct events *events;        /* or NULL */
     void (*on_change)(void *ctx); /* a rollout has moved; called by the keeper */
     void *ctx;
 };

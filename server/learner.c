@@ -114,6 +114,16 @@ void learner_destroy(struct learner *learner)
     free(learner);
 }
 
+enum status learner_check(const struct learner_config *config, struct err *err)
+{
+    struct learner *learner = calloc(1, sizeof *learner);
+    if (!learner)
+        return err_set(err, STATUS_NO_MEMORY, "out of memory");
+    enum status status = models_load(learner, config, err);
+    learner_destroy(learner);
+    return status;
+}
+
 const struct facts *learner_facts(const struct learner *learner)
 {
     return &learner->facts;

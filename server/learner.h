@@ -31,6 +31,8 @@ struct learner_config {
 enum status learner_create(const struct learner_config *config, struct learner **out,
                            struct err *err);
 void learner_destroy(struct learner *learner);
+/* Are the models readable and do they fit each other? Writes nothing. */
+enum status learner_check(const struct learner_config *config, struct err *err);
 const struct facts *learner_facts(const struct learner *learner);
 /* The factory's student with a neutral trainable set; never changed. */
 const struct mllm *learner_student(const struct learner *learner);

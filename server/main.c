@@ -7,6 +7,8 @@
 #include "api/http/listen.h"
 #include "api/wire/options.h"
 #include "model/tensor/blas.h"
+#include "server/backup_command.h"
+#include "server/commands.h"
 #include "server/routes.h"
 #include "server/shared.h"
 #include "server/watchdog.h"
@@ -21,20 +23,25 @@
 enum { WRITES_WAITING = 256, DRAIN_MS = 4000, LOOK_S = 1 };
 
 struct serve_options {
-    const char *listen, *data, *teacher, *student, *log_level, *rollout, *class_budget;
-    int64_t round_uploads, round_every, threads, connections, silent_after;
+    const char *listen, *data, *teacher, *student, *log, *log_level, *rollout, *class_budget;
+    const char *keys; /* NULL: DATA/keys, made at the first start */
+    int64_t round_uploads, round_every, threads, connections, per_address, silent_after;
+    int64_t manifest_life;
     double retain_days;
     int64_t patch_bytes; /* the smallest class's budget, 0: none */
+    bool check;
 };
 
 static enum status options_read(int argc, char **argv, struct serve_options *out, struct err *err)
 {
     *out = (struct serve_options){.listen = "127.0.0.1:8080",
                                   .data = "cdcca-data",
+                                  .log = "text",
                                   .log_level = "info",
                                   .rollout = "100%",
                                   .connections = 1024,
-                                  .silent_after = 900};
+                                  .silent_after = 900,
+                                  .manifest_life = 30 * 24 * 60 * 60};
     const struct option table[] = {
         {"listen", OPTION_STRING, &out->listen, 0, 0, "ADDRESS:PORT",
          "where to listen; 127.0.0.1:8080"},
@@ -57,6 +64,15 @@ static enum status options_read(int argc, char **argv, struct serve_options *out
          "remove uploads N days after their round; 0: keep them"},
         {"threads", OPTION_INT, &out->threads, 0, 64, "N", "that train; 0: one per core"},
         {"connections", OPTION_INT, &out->connections, 16, 65536, "N", "at once; 1024"},
+        {"connections-per-address", OPTION_INT, &out->per_address, 0, 65536, "N",
+         "of one client address at once; 0: half of them, any number where --listen is loopback"},
+        {"log", OPTION_STRING, &out->log, 0, 0, "FORMAT", "of the log on stderr: text or json"},
+        {"check-config", OPTION_FLAG, &out->check, 0, 0, NULL,
+         "check options, models and data directory, start nothing"},
+        {"keys", OPTION_STRING, &out->keys, 0, 0, "DIR",
+         "key document and keys (cdcca-cloud keys); DATA/keys, made at the first start"},
+        {"manifest-life", OPTION_INT, &out->manifest_life, 2, 10L * 365 * 24 * 60 * 60, "SECONDS",
+         "until a signed manifest expires; signed anew at half of it"},
         {"log-level", OPTION_STRING, &out->log_level, 0, 0, "LEVEL",
          "debug, info, warn or error; info"},
         {NULL, OPTION_FLAG, NULL, 0, 0, NULL, NULL},
@@ -72,6 +88,14 @@ static enum status options_read(int argc, char **argv, struct serve_options *out
     struct rollout_plan plan;
     TRY(rollout_plan_parse(out->rollout, &plan, err));
     return planner_budget_parse(out->class_budget, &out->patch_bytes, err);
+}
+
+static enum status log_format_set(const char *name, struct err *err)
+{
+    if (strcmp(name, "text") != 0 && strcmp(name, "json") != 0)
+        return err_set(err, STATUS_USAGE, "--log is \"%s\"; right is text or json", name);
+    log_set_format(name[0] == 'j' ? LOG_JSON : LOG_TEXT);
+    return STATUS_OK;
 }
 
 static enum status log_level_set(const char *name, struct err *err)
@@ -96,7 +120,9 @@ struct service {
 
 static void on_news(void *ctx)
 {
-    http_wake(((struct service *)ctx)->http);
+    struct http *http = atomic_load(&((struct service *)ctx)->cloud.http);
+    if (http)
+        http_wake(http);
 }
 
 static void on_release(void *ctx)
@@ -104,6 +130,45 @@ static void on_release(void *ctx)
     struct service *service = ctx;
     fleet_wake(service->cloud.fleet);
     on_news(service);
+}
+
+static void on_event(void *ctx)
+{
+    struct http *http = atomic_load(&((struct service *)ctx)->cloud.http);
+    if (http)
+        http_wake_streams(http);
+}
+
+static void on_seen(void *app, const struct http_seen *seen)
+{
+    metrics_request(((struct cloud *)app)->metrics, seen);
+}
+
+/* A folder that was named must be there: other keys than devices know are worse than none. */
+static enum status keys_start(struct cloud *cloud, const struct serve_options *options,
+                              struct err *err)
+{
+    char dir[4096];
+    if (options->keys)
+        return keys_open(cloud->io, options->keys, &cloud->keys, err);
+    TRY(io_join(dir, sizeof dir, options->data, "keys", err));
+    enum status status = keys_make(cloud->io, dir, err);
+    if (status != STATUS_OK && status != STATUS_CONFLICT)
+        return status;
+    return keys_open(cloud->io, dir, &cloud->keys, err);
+}
+
+static enum status signer_start(struct service *service, const struct serve_options *options,
+                                struct err *err)
+{
+    struct cloud *cloud = &service->cloud;
+    struct signer_config config = {.store = cloud->store,
+                                   .life_ms = options->manifest_life * 1000,
+                                   .on_signed = on_release,
+                                   .ctx = service};
+    TRY(keys_start(cloud, options, err));
+    config.keys = cloud->keys;
+    return signer_create(&config, &cloud->signer, err);
 }
 
 static enum status fleet_open(struct service *service, const struct serve_options *options,
@@ -114,6 +179,7 @@ static enum status fleet_open(struct service *service, const struct serve_option
                                  .silent_ms = options->silent_after * 1000,
                                  .retain_ms = (int64_t)(options->retain_days * 86400000),
                                  .data_dir = options->data,
+                                 .events = cloud->events,
                                  .on_change = on_news,
                                  .ctx = service};
     struct planner_config planner = {.io = cloud->io,
@@ -139,7 +205,10 @@ static enum status service_open(struct service *service, const struct serve_opti
                                      .threads = (int)options->threads,
                                      .patch_bytes = (size_t)options->patch_bytes};
     TRY(listen_open(options->listen, &service->listen_fd, service->bound, err));
+    TRY(events_create(&cloud->events, err));
+    TRY(metrics_create(&cloud->metrics, err));
     TRY(store_open(cloud->io, options->data, &cloud->store, err));
+    TRY(signer_start(service, options, err));
     TRY(blas_load(err));
     TRY(learner_create(&learner, &cloud->learner, err));
     TRY(learner_restore(cloud->learner, cloud->store, err));
@@ -147,9 +216,12 @@ static enum status service_open(struct service *service, const struct serve_opti
     TRY(fleet_open(service, options, err));
     struct rounds_config rounds = {.store = cloud->store,
                                    .learner = cloud->learner,
+                                   .signer = cloud->signer,
                                    .upload_instances = options->round_uploads,
                                    .every_s = options->round_every,
                                    .plan = options->rollout,
+                                   .events = cloud->events,
+                                   .metrics = cloud->metrics,
                                    .on_release = on_release,
                                    .ctx = service};
     return rounds_create(&rounds, &cloud->rounds, err);
@@ -162,15 +234,26 @@ static enum status service_start(struct service *service, const struct serve_opt
     config.routes = routes;
     config.app = &service->cloud;
     config.connections = (int)options->connections;
+    config.per_address = (int)options->per_address;
+    if (!config.per_address && !listen_loopback(service->bound))
+        config.per_address = (config.connections + 1) / 2;
+    config.observe = on_seen;
     TRY(http_start(&config, service->listen_fd, &service->http, err));
     service->listen_fd = -1;
+    atomic_store(&service->cloud.http, service->http);
+    events_on_news(service->cloud.events, on_event, service);
     TRY(fleet_run(service->cloud.fleet, err));
+    TRY(signer_run(service->cloud.signer, err));
     return rounds_run(service->cloud.rounds, err);
 }
 
 static void service_close(struct service *service)
 {
     struct cloud *cloud = &service->cloud;
+    atomic_store(&cloud->draining, true);
+    if (cloud->rounds)
+        rounds_halt(cloud->rounds); /* its step ends while requests are answered */
+    events_stop(cloud->events);
     if (service->http)
         http_drain(service->http, DRAIN_MS);
     if (cloud->rounds)
@@ -180,11 +263,17 @@ static void service_close(struct service *service)
     if (cloud->planner)
         planner_stop(cloud->planner);
     writer_destroy(cloud->writer);
+    if (cloud->events)
+        events_on_news(cloud->events, NULL, NULL);
+    signer_destroy(cloud->signer);
     http_stop(service->http);
     fleet_destroy(cloud->fleet);
     planner_destroy(cloud->planner);
     rounds_destroy(cloud->rounds);
+    events_destroy(cloud->events);
+    metrics_destroy(cloud->metrics);
     learner_destroy(cloud->learner);
+    keys_close(cloud->keys);
     store_close(cloud->store);
     if (service->listen_fd >= 0)
         close(service->listen_fd);
@@ -215,10 +304,9 @@ static void serve_wait(struct service *service, struct notify *notify, const sig
 
 static enum status serve(const struct serve_options *options, struct err *err)
 {
-    struct service service = {.cloud = {.io = io_posix(), .wake = on_news}, .listen_fd = -1};
+    struct service service = {.cloud = {.io = io_posix()}, .listen_fd = -1};
     sigset_t stop;
     struct notify notify;
-    service.cloud.wake_ctx = &service;
     signals_block(&stop);
     enum status status = notify_init(&notify, err);
     if (status == STATUS_OK)
@@ -235,6 +323,20 @@ static enum status serve(const struct serve_options *options, struct err *err)
     return status;
 }
 
+/* What serve would find wrong, found without touching anything. */
+static enum status check(const struct serve_options *options, struct err *err)
+{
+    struct learner_config learner = {
+        .io = io_posix(), .teacher_dir = options->teacher, .student_dir = options->student};
+    TRY(listen_check(options->listen, err));
+    TRY(store_check(options->data, err));
+    TRY(blas_load(err));
+    TRY(learner_check(&learner, err));
+    if (puts("cdcca-cloud: the configuration is fine") < 0)
+        return err_set(err, STATUS_IO, "cannot write");
+    return STATUS_OK;
+}
+
 static int fail(const struct err *err, enum status status)
 {
     fprintf(stderr, "cdcca-cloud: %s\n", err->text);
@@ -243,28 +345,48 @@ static int fail(const struct err *err, enum status status)
 
 static int usage(FILE *out, int code)
 {
-    fputs("usage: cdcca-cloud serve [OPTION...]   (cdcca-cloud serve --help lists them)\n"
-          "       cdcca-cloud --version\n",
+    fputs("usage: cdcca-cloud serve [OPTION...]     the service\n"
+          "       cdcca-cloud keys init|rotate|show --dir DIR\n"
+          "       cdcca-cloud sign --key FILE --cloud URL|--data DIR\n"
+          "       cdcca-cloud backup [OPTION...]    a copy of its data directory, while it runs\n"
+          "       cdcca-cloud restore [OPTION...]   a data directory from such a copy\n"
+          "       cdcca-cloud --version\n"
+          "cdcca-cloud COMMAND --help lists a command's options.\n",
           out);
     return code;
 }
 
-int main(int argc, char **argv)
+static enum status serve_command(int argc, char **argv, struct err *err)
 {
     struct serve_options options;
+    TRY(options_read(argc, argv, &options, err));
+    TRY(log_level_set(options.log_level, err));
+    TRY(log_format_set(options.log, err));
+    return options.check ? check(&options, err) : serve(&options, err);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        enum status (*run)(int argc, char **argv, struct err *err);
+    } commands[] = {
+        {"serve", serve_command}, {"backup", backup_command}, {"restore", restore_command}};
     struct err err = {0};
-    if (argc > 1 && strcmp(argv[1], "--version") == 0)
+    const char *name = argc > 1 ? argv[1] : "";
+    if (strcmp(name, "--version") == 0)
         return printf("cdcca-cloud %s\n", CDCCA_VERSION) < 0;
-    if (argc > 1 && strcmp(argv[1], "--help") == 0)
+    if (strcmp(name, "--help") == 0)
         return usage(stdout, 0);
-    if (argc < 2 || strcmp(argv[1], "serve") != 0)
-        return usage(stderr, status_exit(STATUS_USAGE));
-    enum status status = options_read(argc - 1, argv + 1, &options, &err);
-    if (status == STATUS_CANCELLED)
-        return 0;
-    if (status == STATUS_OK)
-        status = log_level_set(options.log_level, &err);
-    if (status == STATUS_OK)
-        status = serve(&options, &err);
-    return status == STATUS_OK ? 0 : fail(&err, status);
+    if (strcmp(name, "keys") == 0)
+        return keys_command(argc - 1, argv + 1);
+    if (strcmp(name, "sign") == 0)
+        return sign_command(argc - 1, argv + 1);
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        if (strcmp(commands[i].name, name) != 0)
+            continue;
+        enum status status = commands[i].run(argc - 1, argv + 1, &err);
+        return status == STATUS_OK || status == STATUS_CANCELLED ? 0 : fail(&err, status);
+    }
+    return usage(stderr, status_exit(STATUS_USAGE));
 }

@@ -2,8 +2,7 @@
 #include "server/planner.h"
 #include "api/base/clock.h"
 #include "api/base/log.h"
-#include "api/wire/json.h"
-#include "api/wire/limits.h"
+#include "api/wire/manifest.h"
 #include "model/learn/compress.h"
 #include "server/versions.h"
 #include <pthread.h>
@@ -11,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WANTED_MAX = 16, MANIFEST_MAX = 64 << 10 };
+enum { WANTED_MAX = 16 };
 
 struct wanted {
     int64_t base_version, version;
@@ -108,7 +107,8 @@ struct making {
     struct planner *planner;
     struct wanted want;
     struct buf patch, manifest;
-    char sha256[HASH_HEX], base_set_sha256[HASH_HEX];
+    struct hash base_set, hash; /* of the patch */
+    char sha256[HASH_HEX];
 };
 
 static enum status delta_make(struct making *m, const struct trainable *set, float *base,
@@ -124,7 +124,6 @@ static enum status patch_make(struct making *m, struct err *err)
 {
     struct trainable set;
     struct delta delta = {0};
-    struct hash hash;
     TRY(trainable_list(m->planner->config.student, &set, err));
     float *values = calloc(2 * set.values + 1, sizeof *values);
     enum status status = values ? delta_make(m, &set, values, values + set.values, &delta, err)
@@ -134,9 +133,9 @@ static enum status patch_make(struct making *m, struct err *err)
     if (status == STATUS_OK)
         status = delta_encode(&delta, &m->patch, err);
     if (status == STATUS_OK) {
-        hash_hex(&delta.base_hash, m->base_set_sha256);
-        hash_bytes(m->patch.data, m->patch.len, &hash);
-        hash_hex(&hash, m->sha256);
+        m->base_set = delta.base_hash;
+        hash_bytes(m->patch.data, m->patch.len, &m->hash);
+        hash_hex(&m->hash, m->sha256);
     }
     delta_free(&delta);
     return status;
@@ -148,25 +147,23 @@ static bool manifest_copy(void *ctx, const struct release *release)
     return buf_append(out, release->manifest, strlen(release->manifest)) == STATUS_OK;
 }
 
-/* The version's own manifest with another patch and another base. */
+/* The version's own manifest with another patch and another base, to be sealed (signer.h). */
 static enum status manifest_make(struct making *m, struct err *err)
 {
-    struct buf text = {.max = MANIFEST_MAX};
-    json *value = NULL;
+    struct buf text = {.max = LIMIT_ENVELOPE_BYTES};
+    struct manifest manifest;
     enum status status =
         store_release(m->planner->config.store, m->want.version, manifest_copy, &text, err);
     if (status == STATUS_OK)
-        status = json_parse(text.data, text.len, &value, err);
+        status = manifest_parse(text.data, text.len, &manifest, err);
     buf_free(&text);
     TRY(status);
-    bool ok = json_set_int(value, "base_version", m->want.base_version) &&
-              json_set_string(value, "base_set_sha256", m->base_set_sha256) &&
-              json_set_int(value, "size", (int64_t)m->patch.len) &&
-              json_set_string(value, "sha256", m->sha256) &&
-              json_print(value, false, &m->manifest) == STATUS_OK &&
-              buf_append(&m->manifest, "", 1) == STATUS_OK;
-    json_free(value);
-    return ok ? STATUS_OK : err_set(err, STATUS_NO_MEMORY, "out of memory");
+    manifest.base_version = m->want.base_version;
+    manifest.base_set = m->base_set;
+    manifest.size = (int64_t)m->patch.len;
+    manifest.patch = m->hash;
+    TRY(manifest_encode(&manifest, &m->manifest, err));
+    return STATUS_OK;
 }
 
 static enum status making_store(struct store *store, void *ctx, struct err *err)
@@ -186,7 +183,7 @@ static enum status squash_make(struct planner *planner, struct wanted want, stru
     struct making m = {.planner = planner,
                        .want = want,
                        .patch.max = LIMIT_DELTA_BYTES,
-                       .manifest.max = MANIFEST_MAX};
+                       .manifest.max = LIMIT_ENVELOPE_BYTES};
     int64_t begun_ms = clock_monotonic_ms();
     struct store_job job = {.run = making_store, .ctx = &m};
     enum status status = patch_make(&m, err);

@@ -4,17 +4,19 @@
 #include "api/base/clock.h"
 #include "api/base/log.h"
 #include "server/report.h"
+#include <math.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-enum { CHECK_MS = 1000, RETRY_MS = 3000, SETTINGS_MAX = 4096 };
+enum { CHECK_MS = 1000, RETRY_MS = 3000, SETTINGS_MAX = 4096, STEP_MS = 250 };
 
 struct rounds {
     struct rounds_config config;
     pthread_t thread;
-    bool started;
+    _Atomic bool started;
     volatile int cancel;  /* polled by the distiller between steps */
     pthread_mutex_t lock; /* guards everything below */
     pthread_cond_t wake;
@@ -23,6 +25,7 @@ struct rounds {
     struct round_live live;
     int64_t seen_upload; /* newest new upload when a round last started by itself */
     int64_t last_ms;     /* when a round last started, monotonic */
+    int64_t step_ms;     /* when a step was last an event */
 };
 
 enum status rounds_create(const struct rounds_config *config, struct rounds **out, struct err *err)
@@ -52,6 +55,12 @@ void rounds_destroy(struct rounds *rounds)
     free(rounds);
 }
 
+static void state_publish(struct rounds *rounds, int64_t id, const char *state)
+{
+    events_publish(rounds->config.events, EVENT_ROUND, "{\"id\":%lld,\"state\":\"%s\"}",
+                   (long long)id, state);
+}
+
 /* ---- what request threads call ---- */
 
 enum status rounds_reserve(struct rounds *rounds, struct err *err)
@@ -59,10 +68,13 @@ enum status rounds_reserve(struct rounds *rounds, struct err *err)
     pthread_mutex_lock(&rounds->lock);
     int64_t id = rounds->id;
     bool ok = !rounds->reserved && !id && !rounds->stopping;
+    bool stopping = rounds->stopping;
     rounds->reserved |= ok;
     pthread_mutex_unlock(&rounds->lock);
     if (ok)
         return STATUS_OK;
+    if (stopping)
+        return err_set(err, STATUS_BUSY, "the service is stopping; try again");
     if (id)
         return err_set(err, STATUS_CONFLICT, "round %lld is running; GET /distill/%lld shows it",
                        (long long)id, (long long)id);
@@ -79,6 +91,7 @@ void rounds_begin(struct rounds *rounds, int64_t id)
     rounds->last_ms = clock_monotonic_ms();
     pthread_cond_signal(&rounds->wake);
     pthread_mutex_unlock(&rounds->lock);
+    state_publish(rounds, id, "queued");
 }
 
 void rounds_unreserve(struct rounds *rounds)
@@ -110,6 +123,19 @@ bool rounds_live(struct rounds *rounds, int64_t id, struct round_live *out)
         *out = rounds->live;
     pthread_mutex_unlock(&rounds->lock);
     return ok;
+}
+
+bool rounds_running(struct rounds *rounds)
+{
+    pthread_mutex_lock(&rounds->lock);
+    bool running = rounds->id != 0;
+    pthread_mutex_unlock(&rounds->lock);
+    return running;
+}
+
+bool rounds_alive(struct rounds *rounds)
+{
+    return rounds->started;
 }
 
 void rounds_uploaded(struct rounds *rounds)
@@ -145,7 +171,15 @@ static void on_progress(void *ctx, const struct distill_progress *progress)
     pthread_mutex_lock(&rounds->lock);
     rounds->live.progress = *progress;
     losses_add(&rounds->live, progress);
+    int64_t id = rounds->id, now = clock_monotonic_ms();
+    bool due = now - rounds->step_ms >= STEP_MS || progress->step == progress->steps;
+    if (due)
+        rounds->step_ms = now;
     pthread_mutex_unlock(&rounds->lock);
+    if (due && isfinite(progress->loss))
+        events_publish(rounds->config.events, EVENT_STEP,
+                       "{\"round\":%lld,\"step\":%d,\"steps\":%d,\"loss\":%.6g}", (long long)id,
+                       progress->step, progress->steps, (double)progress->loss);
 }
 
 static enum status start_run(struct store *store, void *ctx, struct err *err)
@@ -158,8 +192,10 @@ struct ending {
     int64_t target; /* of a rollback; else -1 */
     const char *plan;
     const char *state, *detail;
-    struct buf report, manifest;
+    struct buf report;
     const struct outcome *outcome; /* NULL: nothing came of it */
+    struct manifest manifest;      /* of the release */
+    struct signer *signer;
 };
 
 static enum status ending_run(struct store *store, void *ctx, struct err *err)
@@ -177,12 +213,12 @@ static enum status ending_run(struct store *store, void *ctx, struct err *err)
                                   .sha256 = o->patch_hash,
                                   .base_set_sha256 = o->base_set_hash,
                                   .set_sha256 = o->set_hash,
-                                  .manifest = (const char *)ending->manifest.data,
                                   .plan = ending->plan,
                                   .tensors = (const char *)o->tensors.data};
         if (ending->target >= 0)
             TRY(store_release_withdraw(store, ending->target, err));
-        TRY(store_release_add(store, &release, o->patch.data, o->patch.len, err));
+        TRY(signer_add(ending->signer, store, &release, &ending->manifest, o->patch.data,
+                       o->patch.len, err));
     }
     return store_round_finish(store, ending->id, ending->state, (const char *)ending->report.data,
                               ending->detail, version, err);
@@ -208,17 +244,15 @@ static enum status round_commit(struct rounds *rounds, int64_t id, int64_t targe
                             .plan = rounds->config.plan,
                             .state = outcome->released ? "released" : "rejected",
                             .report.max = REPORT_MAX,
-                            .manifest.max = REPORT_MAX,
-                            .outcome = outcome};
+                            .outcome = outcome,
+                            .signer = rounds->config.signer};
     enum status status = report_write(&outcome->report, rounds->live.losses, rounds->live.count,
                                       rounds->live.stride, &ending.report, err);
-    if (status == STATUS_OK && outcome->released)
-        status =
-            manifest_write(outcome, learner_facts(rounds->config.learner), &ending.manifest, err);
+    if (outcome->released)
+        outcome_manifest(outcome, learner_facts(rounds->config.learner), &ending.manifest);
     if (status == STATUS_OK)
         status = job_apply(rounds->config.store, ending_run, &ending, err);
     buf_free(&ending.report);
-    buf_free(&ending.manifest);
     if (status == STATUS_OK)
         learner_adopt(rounds->config.learner, id, outcome);
     return status;
@@ -239,19 +273,25 @@ static bool stop_wait(struct rounds *rounds, int64_t ms)
 }
 
 /* Ends a round that came to nothing, until the store takes it (a full disk may get room again). */
-static void round_fail(struct rounds *rounds, int64_t id, bool cancelled, const struct err *why)
+static void round_fail(struct rounds *rounds, int64_t id, bool cancelled, double seconds,
+                       const struct err *why)
 {
     struct err err;
     struct ending ending = {.id = id,
                             .state = cancelled ? "cancelled" : "failed",
                             .detail = cancelled ? NULL : why->text};
-    log_line(cancelled ? LOG_INFO : LOG_WARN, "rounds", "round %lld %s: %s", (long long)id,
-             ending.state, why->text);
+    struct log_record record;
+    log_begin(&record, cancelled ? LOG_INFO : LOG_WARN, "rounds", ending.state);
+    log_int(&record, "round", id);
+    log_string(&record, "why", why->text);
+    log_end(&record);
     while (job_apply(rounds->config.store, ending_run, &ending, &err) != STATUS_OK) {
         log_line(LOG_ERROR, "rounds", "round %lld cannot be ended: %s", (long long)id, err.text);
         if (stop_wait(rounds, RETRY_MS))
             return;
     }
+    metrics_round(rounds->config.metrics, ending.state, seconds);
+    state_publish(rounds, id, ending.state);
 }
 
 /* What a round is to do. */
@@ -279,17 +319,44 @@ static enum status order_load(struct store *store, int64_t id, struct settings *
     return status;
 }
 
-static void round_log(int64_t id, int64_t target, const struct outcome *outcome)
+/* An upload's way into a round: what leads a search from one to the other. */
+static bool upload_tell(void *ctx, const struct upload *upload)
 {
+    struct log_record record;
+    (void)ctx;
+    log_begin(&record, LOG_INFO, "rounds", "learning from");
+    log_int(&record, "upload", upload->id);
+    log_string(&record, "device", upload->device);
+    log_int(&record, "round", upload->round);
+    log_end(&record);
+    return true;
+}
+
+/* target: of a rollback, else -1. */
+static void outcome_tell(struct rounds *rounds, int64_t id, int64_t target,
+                         const struct outcome *outcome)
+{
+    struct log_record record;
+    const char *state = outcome->released ? "released" : "rejected";
+    log_begin(&record, LOG_INFO, "rounds", outcome->released ? "released" : "rejected by the gate");
+    log_int(&record, "round", id);
+    log_int(&record, "instances", outcome->report.instances);
+    log_number(&record, "seconds", outcome->report.seconds);
     if (target >= 0)
-        log_line(LOG_INFO, "rounds", "round %lld: version %lld is version %lld again, %zu bytes",
-                 (long long)id, (long long)outcome->version, (long long)target, outcome->patch.len);
-    else
-        log_line(LOG_INFO, "rounds",
-                 outcome->released ? "round %lld: %d instances, %.1f s, version %lld, %zu bytes"
-                                   : "round %lld: %d instances, %.1f s, rejected by the gate",
-                 (long long)id, outcome->report.instances, outcome->report.seconds,
-                 (long long)outcome->version, outcome->patch.len);
+        log_int(&record, "as version", target);
+    if (outcome->released) {
+        log_int(&record, "version", outcome->version);
+        log_int(&record, "size", (int64_t)outcome->patch.len);
+        log_string(&record, "sha256", outcome->patch_hash);
+    }
+    log_end(&record);
+    metrics_round(rounds->config.metrics, state, outcome->report.seconds);
+    state_publish(rounds, id, state);
+    if (outcome->released)
+        events_publish(rounds->config.events, EVENT_RELEASE,
+                       "{\"version\":%lld,\"round\":%lld,\"size\":%zu,\"sha256\":\"%s\"}",
+                       (long long)outcome->version, (long long)id, outcome->patch.len,
+                       outcome->patch_hash);
 }
 
 static enum status round_try(struct rounds *rounds, int64_t id, struct err *err)
@@ -301,6 +368,8 @@ static enum status round_try(struct rounds *rounds, int64_t id, struct err *err)
     struct learner_hooks hooks = {&rounds->cancel, on_progress, rounds};
     int64_t target = -1;
     TRY(job_apply(store, start_run, &id, err));
+    state_publish(rounds, id, "running");
+    TRY(store_round_uploads(store, id, upload_tell, NULL, err));
     TRY(order_load(store, id, &settings, &target, err));
     enum status status = target >= 0
                              ? learner_rollback(learner, store, target, &outcome, err)
@@ -308,7 +377,7 @@ static enum status round_try(struct rounds *rounds, int64_t id, struct err *err)
     if (status == STATUS_OK)
         status = round_commit(rounds, id, target, &outcome, err);
     if (status == STATUS_OK)
-        round_log(id, target, &outcome);
+        outcome_tell(rounds, id, target, &outcome);
     outcome_free(&outcome);
     return status;
 }
@@ -316,6 +385,7 @@ static enum status round_try(struct rounds *rounds, int64_t id, struct err *err)
 static void round_execute(struct rounds *rounds, int64_t id)
 {
     struct err err = {0}, problem;
+    int64_t start = clock_monotonic_ms();
     log_line(LOG_INFO, "rounds", "round %lld begins", (long long)id);
     enum status status = round_try(rounds, id, &err);
     if (status == STATUS_OK) {
@@ -331,7 +401,8 @@ static void round_execute(struct rounds *rounds, int64_t id)
         log_line(LOG_INFO, "rounds", "round %lld will be run again at the next start",
                  (long long)id);
     else
-        round_fail(rounds, id, status == STATUS_CANCELLED && cancelled, &err);
+        round_fail(rounds, id, status == STATUS_CANCELLED && cancelled,
+                   (double)(clock_monotonic_ms() - start) / 1e3, &err);
 }
 
 /* ---- what starts one by itself ---- */
@@ -447,13 +518,18 @@ enum status rounds_run(struct rounds *rounds, struct err *err)
     return rounds->started ? STATUS_OK : err_set(err, STATUS_NO_MEMORY, "cannot start a thread");
 }
 
-void rounds_stop(struct rounds *rounds)
+void rounds_halt(struct rounds *rounds)
 {
     pthread_mutex_lock(&rounds->lock);
     rounds->stopping = true;
     __atomic_store_n(&rounds->cancel, 1, __ATOMIC_RELAXED);
     pthread_cond_signal(&rounds->wake);
     pthread_mutex_unlock(&rounds->lock);
+}
+
+void rounds_stop(struct rounds *rounds)
+{
+    rounds_halt(rounds);
     if (rounds->started)
         pthread_join(rounds->thread, NULL);
     rounds->started = false;

@@ -9,7 +9,10 @@
 #ifndef CDCCA_ROUNDS_H
 #define CDCCA_ROUNDS_H
 
+#include "server/events.h"
 #include "server/learner.h"
+#include "server/metrics.h"
+#include "server/signer.h"
 #include "server/store.h"
 
 enum { ROUNDS_LOSSES = 256 };
@@ -17,9 +20,12 @@ enum { ROUNDS_LOSSES = 256 };
 struct rounds_config {
     struct store *store;
     struct learner *learner;
-    int64_t upload_instances;      /* new ones that start a round; 0: off */
-    int64_t every_s;               /* seconds between rounds, given new uploads; 0: off */
-    const char *plan;              /* of rollouts (rollout.h) */
+    struct signer *signer;
+    int64_t upload_instances; /* new ones that start a round; 0: off */
+    int64_t every_s;          /* seconds between rounds, given new uploads; 0: off */
+    const char *plan;         /* of rollouts (rollout.h) */
+    struct events *events;    /* these two may be NULL */
+    struct metrics *metrics;
     void (*on_release)(void *ctx); /* called by the worker after a commit */
     void *ctx;
 };
@@ -36,12 +42,14 @@ struct rounds;
 enum status rounds_create(const struct rounds_config *config, struct rounds **out, struct err *err);
 /* Starts the worker; it first goes on with a round that was interrupted. */
 enum status rounds_run(struct rounds *rounds, struct err *err);
-/* Stops between two steps; the round under way is left for the next start. */
+/* Asks the worker to stop between two steps; the round under way is left for the next start. */
+void rounds_halt(struct rounds *rounds);
+/* The same, and waits until it has. */
 void rounds_stop(struct rounds *rounds);
 void rounds_destroy(struct rounds *rounds);
 
 /* Starting one by request: reserve, have the store create it, then begin, or give the place back.
- * STATUS_CONFLICT: one is running. */
+ * STATUS_CONFLICT: one is running; BUSY: the service is stopping. */
 enum status rounds_reserve(struct rounds *rounds, struct err *err);
 void rounds_begin(struct rounds *rounds, int64_t id);
 void rounds_unreserve(struct rounds *rounds);
@@ -50,6 +58,9 @@ void rounds_unreserve(struct rounds *rounds);
 enum status rounds_cancel(struct rounds *rounds, int64_t id, struct err *err);
 /* False when round id is not the one under way. */
 bool rounds_live(struct rounds *rounds, int64_t id, struct round_live *out);
+bool rounds_running(struct rounds *rounds);
+/* Is the worker there? */
+bool rounds_alive(struct rounds *rounds);
 /* New uploads were committed. */
 void rounds_uploaded(struct rounds *rounds);
 

@@ -19,7 +19,11 @@ const struct http_route routes[] = {
     {"DELETE", "/distill/{id}", distill_delete, 0, 0, NULL},
     {"GET", "/deltas", deltas_list, 0, 0, NULL},
     {"GET", "/deltas/{version}", deltas_get, 0, 0, NULL},
-    {"GET", "/deltas/{version}/manifest", deltas_manifest, 0, 0, NULL},
+    {"GET", "/deltas/{version}/manifest", manifest_get, 0, 0, NULL},
+    {"PUT", "/deltas/{version}/manifest", manifest_put, LIMIT_ENVELOPE_BYTES, 0, json_type},
+    {"GET", "/unsigned", unsigned_list, 0, 0, NULL},
+    {"GET", "/keys", keys_get, 0, 0, NULL},
+    {"GET", "/keys/{version}", keys_get_version, 0, 0, NULL},
     {"GET", "/releases", releases_list, 0, 0, NULL},
     {"GET", "/releases/{version}", releases_get, 0, 0, NULL},
     {"POST", "/releases/{version}/halt", releases_halt, 0, 0, NULL},
@@ -31,7 +35,10 @@ const struct http_route routes[] = {
     {"POST", "/devices/{id}/feedback", devices_feedback, LIMIT_REPORT_BYTES, 0, json_type},
     {"GET", "/fleet", fleet_get, 0, 0, NULL},
     {"GET", "/model", model_get, 0, 0, NULL},
+    {"GET", "/events", events_get, 0, 0, NULL},
+    {"GET", "/metrics", metrics_get, 0, 0, NULL},
     {"GET", "/healthz", health_get, 0, 0, NULL},
+    {"GET", "/readyz", ready_get, 0, 0, NULL},
     {"GET", "/openapi.yaml", contract_get, 0, 0, NULL},
     {"GET", "/", index_get, 0, 0, NULL},
     {NULL, NULL, NULL, 0, 0, NULL},
@@ -49,12 +56,12 @@ enum status listing_reply(struct http_request *request, struct listing *listing,
 {
     json *out = json_object_new();
     bool full = (int64_t)json_length(listing->items) == limit;
-    if (!out || listing->failed || !json_set_take(out, name, listing->items) ||
-        (full && !json_set_int(out, "next", listing->last))) {
-        json_free(out);
-        return err_set(err, STATUS_NO_MEMORY, "out of memory");
-    }
-    return http_reply_json(request, 200, out, err);
+    bool fine = json_set_take(out, name, listing->items) && !listing->failed &&
+                (!full || json_set_int(out, "next", listing->last));
+    if (fine)
+        return http_reply_json(request, 200, out, err);
+    json_free(out);
+    return err_set(err, STATUS_NO_MEMORY, "out of memory");
 }
 
 bool json_set_time(json *object, const char *key, int64_t ms)
@@ -93,6 +100,15 @@ enum status id_check(const char *what, const char *id, struct err *err)
 enum status device_id_check(const char *id, struct err *err)
 {
     return id_valid(id) ? STATUS_OK : err_set(err, STATUS_USAGE, "a device's id %s", id_form);
+}
+
+enum status patch_from_read(struct http_request *request, int64_t version, int64_t *from,
+                            struct err *err)
+{
+    static const char *const known[] = {"from", NULL};
+    *from = version - 1;
+    TRY(http_query_only(request, known, err));
+    return http_query_int(request, "from", 0, version - 1, from, err);
 }
 
 static void route_write_done(struct write *write)

@@ -10,10 +10,12 @@ extern const struct http_route routes[];
 
 http_handler tokens_post, tokens_list, tokens_get, tokens_delete;
 http_handler distill_post, distill_list, distill_get, distill_delete;
-http_handler deltas_list, deltas_get, deltas_manifest;
+http_handler deltas_list, deltas_get;
+http_handler manifest_get, manifest_put, unsigned_list, keys_get, keys_get_version;
 http_handler devices_put, devices_list, devices_get, devices_feedback, fleet_get;
 http_handler releases_list, releases_get, releases_halt, releases_resume, releases_rollback;
-http_handler model_get, health_get, contract_get, index_get;
+http_handler model_get, contract_get, index_get;
+http_handler events_get, metrics_get, health_get, ready_get;
 
 /* What a list handler collects: an array, and whether memory ran out on the way. */
 struct listing {
@@ -38,6 +40,9 @@ bool json_set_uploads(json *object, struct cloud *cloud, int64_t round);
  */
 enum status id_check(const char *what, const char *id, struct err *err);
 enum status device_id_check(const char *id, struct err *err);
+/* ?from=: absent, or below the version; no other parameter. *from is version - 1 without it. */
+enum status patch_from_read(struct http_request *request, int64_t version, int64_t *from,
+                            struct err *err);
 /* A round as the answer. */
 enum status round_reply(struct http_request *request, int64_t id, int http_status, struct err *err);
 

@@ -47,14 +47,17 @@ struct asking {
 
 struct chain_page {
     struct listing listing;
+    int64_t next; /* the version that the next one must be for */
     int64_t target;
 };
 
 static bool visit_chain(void *ctx, const struct release *release)
 {
     struct chain_page *page = ctx;
-    return release->version <= page->target &&
-           listing_add(&page->listing, release_json(release), release->version);
+    if (release->version > page->target || release->base_version != page->next)
+        return false; /* what lies between is not signed */
+    page->next = release->version;
+    return listing_add(&page->listing, release_json(release), release->version);
 }
 
 static bool visit_target(void *ctx, const struct release *release)
@@ -121,8 +124,8 @@ static enum status way_list(struct cloud *cloud, const struct asking *asking,
                             struct listing *listing, struct err *err)
 {
     struct planner_chain chain;
-    struct chain_page page = {.listing = *listing, .target = asking->target};
-    if (asking->squash) {
+    struct chain_page page = {.listing = *listing, .next = asking->after, .target = asking->target};
+    if (asking->squash && keys_can_sign(cloud->keys)) {
         TRY(planner_chain_read(cloud->store, asking->after, asking->target, &chain, err));
         if (planner_squashes(&chain))
             return squash_list(cloud, asking, listing, err);
@@ -277,16 +280,6 @@ static enum status patch_reply(struct http_request *request, const char *path, c
     return status;
 }
 
-/* ?from=: absent, or below the version. *from is then version - 1. */
-static enum status from_read(struct http_request *request, int64_t version, int64_t *from,
-                             struct err *err)
-{
-    static const char *const known[] = {"from", NULL};
-    *from = version - 1;
-    TRY(http_query_only(request, known, err));
-    return http_query_int(request, "from", 0, version - 1, from, err);
-}
-
 /* A squashed patch that is not there is made, while the request waits. */
 static enum status squash_reply(struct http_request *request, int64_t from, int64_t version,
                                 struct err *err)
@@ -315,60 +308,10 @@ enum status deltas_get(struct http_request *request, struct err *err)
     int64_t version, from;
     TRY(http_param_int(request, 0, &version, err));
     TRY(store_release(cloud->store, version, copy_hash, sha256, err));
-    TRY(from_read(request, version, &from, err));
+    TRY(patch_from_read(request, version, &from, err));
+    http_note(request, "version", version);
     if (from < version - 1)
         return squash_reply(request, from, version, err);
     TRY(store_patch_path(cloud->store, sha256, path, sizeof path, err));
     return patch_reply(request, path, sha256, version, err);
-}
-
-/* ---- a manifest ---- */
-
-struct manifest {
-    struct http_request *request;
-    enum status status;
-    struct err *err;
-};
-
-static void manifest_reply(struct manifest *manifest, const char *text)
-{
-    manifest->status =
-        http_reply_text(manifest->request, 200, "application/json", text, manifest->err);
-    http_reply_header(manifest->request, "Cache-Control", "public, max-age=31536000, immutable");
-}
-
-static bool reply_manifest(void *ctx, const struct release *release)
-{
-    manifest_reply(ctx, release->manifest);
-    return true;
-}
-
-static bool reply_squash_manifest(void *ctx, const struct squash *squash)
-{
-    manifest_reply(ctx, squash->manifest);
-    return true;
-}
-
-enum status deltas_manifest(struct http_request *request, struct err *err)
-{
-    struct cloud *cloud = request->app;
-    struct manifest manifest = {request, STATUS_OK, err};
-    int64_t version, from;
-    TRY(http_param_int(request, 0, &version, err));
-    if (version < 1)
-        return err_set(err, STATUS_NOT_FOUND, "there is no release %lld", (long long)version);
-    TRY(from_read(request, version, &from, err));
-    if (from == version - 1) {
-        TRY(store_release(cloud->store, version, reply_manifest, &manifest, err));
-        return manifest.status;
-    }
-    enum status status =
-        store_squash(cloud->store, from, version, reply_squash_manifest, &manifest, err);
-    if (status == STATUS_NOT_FOUND)
-        return err_set(
-            err, status,
-            "there is no patch from version %lld to %lld yet; GET /deltas/%lld?from=%lld "
-            "makes it",
-            (long long)from, (long long)version, (long long)version, (long long)from);
-    return status == STATUS_OK ? manifest.status : status;
 }

@@ -160,13 +160,24 @@ static enum status feedback_run(struct store *store, void *ctx, struct err *err)
 
 static enum status put_reply(struct route_write *write, struct err *err)
 {
-    return device_reply(write->request, ((struct reporting *)write)->id, err);
+    const struct reporting *r = (struct reporting *)write;
+    struct cloud *cloud = write->request->app;
+    if (r->device.version >= 0)
+        events_publish(cloud->events, EVENT_DEVICE, "{\"id\":\"%s\",\"version\":%lld}", r->id,
+                       (long long)r->device.version);
+    else
+        events_publish(cloud->events, EVENT_DEVICE, "{\"id\":\"%s\"}", r->id);
+    return device_reply(write->request, r->id, err);
 }
 
 static enum status feedback_reply(struct route_write *write, struct err *err)
 {
+    const struct reporting *r = (struct reporting *)write;
     struct cloud *cloud = write->request->app;
     (void)err;
+    events_publish(cloud->events, EVENT_DEVICE,
+                   "{\"id\":\"%s\",\"version\":%lld,\"outcome\":\"%s\"}", r->id,
+                   (long long)r->device.outcome_version, r->device.outcome);
     write->request->response.status = 204;
     fleet_wake(cloud->fleet);
     return STATUS_OK;

@@ -136,6 +136,7 @@ static void starting_done(struct write *write)
     enum status status = write->job.status;
     char location[48];
     if (status == STATUS_OK) {
+        http_note(request, "round", starting->id);
         rounds_begin(cloud->rounds, starting->id);
         status = round_reply(request, starting->id, 202, &err);
         snprintf(location, sizeof location, "/distill/%lld", (long long)starting->id);

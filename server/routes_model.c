@@ -1,4 +1,4 @@
-/* /model, and the routes about the service itself: /healthz, /openapi.yaml, /. */
+/* /model, and what the service says of itself: /openapi.yaml, /. */
 #include "server/contract.h"
 #include "server/routes.h"
 #include "server/shared.h"
@@ -73,20 +73,6 @@ enum status model_get(struct http_request *request, struct err *err)
     return err_set(err, STATUS_NO_MEMORY, "out of memory");
 }
 
-enum status health_get(struct http_request *request, struct err *err)
-{
-    struct cloud *cloud = request->app;
-    int64_t version;
-    TRY(store_version(cloud->store, &version, err));
-    json *out = json_object_new();
-    if (out && json_set_string(out, "status", "ok") &&
-        json_set_string(out, "program", "cdcca-cloud " CDCCA_VERSION) &&
-        json_set_int(out, "version", version))
-        return http_reply_json(request, 200, out, err);
-    json_free(out);
-    return err_set(err, STATUS_NO_MEMORY, "out of memory");
-}
-
 enum status contract_get(struct http_request *request, struct err *err)
 {
     return http_reply_text(request, 200, "application/yaml", contract_text(), err);
@@ -102,9 +88,11 @@ static const char index_text[] =
     "  GET    /distill/{id}               progress, losses   DELETE cancels\n"
     "  GET    /deltas?after=V&wait=S      releases after a version, waiting for news\n"
     "  GET    /deltas/{version}           the weight delta   GET /deltas/{version}/manifest\n"
+    "  GET    /keys                       who signs          GET /keys/{version}, /unsigned\n"
     "  GET    /releases/{version}         its rollout        POST .../halt, resume, rollback\n"
     "  PUT    /devices/{id}               who is there       GET /devices, /fleet\n"
-    "  GET    /model                      what is served     GET /healthz\n"
+    "  GET    /events?types=round,step    what happens, as it happens\n"
+    "  GET    /model                      what is served     GET /healthz, /readyz, /metrics\n"
     "  GET    /openapi.yaml               all of it in detail\n"
     "\n"
     "Try:\n"

@@ -158,6 +158,7 @@ enum status releases_list(struct http_request *request, struct err *err)
 struct steering {
     struct route_write write; /* first: cast back */
     int64_t version;
+    enum rollout_state state; /* that comes of it */
 };
 
 static void steering_free(struct route_write *write)
@@ -178,14 +179,20 @@ static enum status resume_run(struct store *store, void *ctx, struct err *err)
 /* Devices that wait are asked again whether there is something for them. */
 static enum status steering_reply(struct route_write *write, struct err *err)
 {
+    const struct steering *s = (struct steering *)write;
     struct cloud *cloud = write->request->app;
+    struct http *http = atomic_load(&cloud->http);
+    events_publish(cloud->events, EVENT_RELEASE, "{\"version\":%lld,\"state\":\"%s\"}",
+                   (long long)s->version, rollout_state_name(s->state));
     fleet_wake(cloud->fleet);
-    cloud->wake(cloud->wake_ctx);
-    return release_reply(write->request, ((struct steering *)write)->version, err);
+    if (http)
+        http_wake(http);
+    return release_reply(write->request, s->version, err);
 }
 
 static enum status steer(struct http_request *request,
-                         enum status (*run)(struct store *, void *, struct err *), struct err *err)
+                         enum status (*run)(struct store *, void *, struct err *),
+                         enum rollout_state state, struct err *err)
 {
     int64_t version;
     TRY(http_param_int(request, 0, &version, err));
@@ -194,18 +201,19 @@ static enum status steer(struct http_request *request,
         return err_set(err, STATUS_NO_MEMORY, "out of memory");
     *s = (struct steering){
         .write = {.write.job.run = run, .reply = steering_reply, .free = steering_free},
-        .version = version};
+        .version = version,
+        .state = state};
     return route_write_submit(request, &s->write, err);
 }
 
 enum status releases_halt(struct http_request *request, struct err *err)
 {
-    return steer(request, halt_run, err);
+    return steer(request, halt_run, ROLLOUT_HALTED, err);
 }
 
 enum status releases_resume(struct http_request *request, struct err *err)
 {
-    return steer(request, resume_run, err);
+    return steer(request, resume_run, ROLLOUT_ROLLING, err);
 }
 
 /* ---- rollback ---- */

@@ -75,6 +75,18 @@ static enum status posting_reply(struct posting *posting, struct err *err)
     return STATUS_OK;
 }
 
+static void posting_tell(const struct posting *posting, struct cloud *cloud)
+{
+    const struct upload *upload = &posting->upload;
+    http_note(posting->request, "upload", upload->id);
+    metrics_upload(cloud->metrics, upload->size_bytes, posting->repeated);
+    if (!posting->repeated)
+        events_publish(cloud->events, EVENT_UPLOAD,
+                       "{\"id\":%lld,\"device\":\"%s\",\"instances\":%lld,\"size\":%lld}",
+                       (long long)upload->id, upload->device, (long long)upload->instances,
+                       (long long)upload->size_bytes);
+}
+
 static void posting_done(struct write *write)
 {
     struct posting *posting = (struct posting *)write;
@@ -82,8 +94,10 @@ static void posting_done(struct write *write)
     struct err err = write->job.err;
     enum status status = write->job.status;
     bool added = status == STATUS_OK && !posting->repeated;
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
+        posting_tell(posting, cloud);
         status = posting_reply(posting, &err);
+    }
     http_complete(posting->request, status, &err);
     posting_free(posting);
     if (added)

@@ -58,6 +58,13 @@ static const char *const steps[] = {
     "CREATE TABLE doomed(sha256 TEXT PRIMARY KEY) WITHOUT ROWID;"
     "CREATE TABLE uptime(id INTEGER PRIMARY KEY CHECK(id=1), ms INTEGER NOT NULL);"
     "INSERT INTO uptime VALUES(1,0);",
+
+    /* Signed manifests (envelopes.h). What has none is offered to no one. */
+    "CREATE TABLE IF NOT EXISTS envelopes("
+    "  version INTEGER PRIMARY KEY REFERENCES releases(version), sequence INTEGER NOT NULL,"
+    "  expires_ms INTEGER NOT NULL, keys INTEGER NOT NULL, envelope TEXT, waiting TEXT);"
+    "UPDATE releases SET state='unsigned' WHERE NOT EXISTS(SELECT 1 FROM envelopes e WHERE "
+    "e.version=releases.version AND e.envelope IS NOT NULL);",
 };
 enum { STEPS = sizeof steps / sizeof *steps };
 
@@ -69,14 +76,26 @@ static enum status step_take(struct db *db, int64_t step, struct err *err)
     return db_exec(db, count, err);
 }
 
+static enum status version_read(struct db *db, int64_t *version, struct err *err)
+{
+    TRY(db_int(db, err, version, "PRAGMA user_version", ""));
+    if (*version <= STEPS)
+        return STATUS_OK;
+    return err_set(err, STATUS_UNSUPPORTED,
+                   "the database has schema %lld; this program knows up to %d", (long long)*version,
+                   STEPS);
+}
+
+enum status schema_check(struct db *db, struct err *err)
+{
+    int64_t version;
+    return version_read(db, &version, err);
+}
+
 enum status schema_ensure(struct db *db, struct err *err)
 {
-    int64_t version = 0;
-    TRY(db_int(db, err, &version, "PRAGMA user_version", ""));
-    if (version > STEPS)
-        return err_set(err, STATUS_UNSUPPORTED,
-                       "the database has schema %lld; this program knows up to %d",
-                       (long long)version, STEPS);
+    int64_t version;
+    TRY(version_read(db, &version, err));
     if (version == STEPS)
         return STATUS_OK;
     TRY(db_exec(db, "BEGIN IMMEDIATE", err));

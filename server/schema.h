@@ -7,5 +7,7 @@
 
 /* STATUS_UNSUPPORTED: the database is of a newer program. */
 enum status schema_ensure(struct db *db, struct err *err);
+/* Would schema_ensure take it? Writes nothing. */
+enum status schema_check(struct db *db, struct err *err);
 
 #endif

@@ -1,14 +1,20 @@
-/* What the routes share: one of each. Everything in it is safe to use from any request thread; it
- * does not change between the start of HTTP and its end. */
+/* What the routes share: one of each. Everything in it is safe to use from any request thread; what
+ * is not atomic does not change between the start of HTTP and its end. */
 #ifndef CDCCA_SHARED_H
 #define CDCCA_SHARED_H
 
+#include "api/http/http.h"
+#include "server/events.h"
 #include "server/fleet.h"
+#include "server/keys.h"
 #include "server/learner.h"
+#include "server/metrics.h"
 #include "server/planner.h"
 #include "server/rounds.h"
+#include "server/signer.h"
 #include "server/store.h"
 #include "server/writer.h"
+#include <stdatomic.h>
 
 struct cloud {
     struct io *io;
@@ -18,8 +24,12 @@ struct cloud {
     struct rounds *rounds;
     struct fleet *fleet;
     struct planner *planner;
-    void (*wake)(void *ctx); /* what waits for news is looked at again */
-    void *wake_ctx;
+    struct events *events;
+    struct metrics *metrics;
+    struct http *_Atomic http; /* NULL until it has started */
+    _Atomic bool draining;
+    struct keys *keys;
+    struct signer *signer;
 };
 
 #endif

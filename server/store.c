@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- open and close ---- */
@@ -124,16 +125,26 @@ enum status store_patch_path(const struct store *store, const char *sha256, char
 
 /* ---- transactions ---- */
 
-static void job_run(struct store *store, struct store_job *job)
+/* What it returns is the transaction's: a job that failed and could not be undone ends that, too.
+ */
+static enum status job_run(struct store *store, struct store_job *job, struct err *err)
 {
     struct db *db = store->writer;
     job->status = db_exec(db, "SAVEPOINT job", &job->err);
     if (job->status != STATUS_OK)
-        return;
+        return STATUS_OK;
     job->status = job->run(store, job->ctx, &job->err);
     if (job->status != STATUS_OK)
-        db_exec(db, "ROLLBACK TO job", NULL);
-    db_exec(db, "RELEASE job", NULL);
+        TRY(db_exec(db, "ROLLBACK TO job", err));
+    return db_exec(db, "RELEASE job", err);
+}
+
+/* Even a ROLLBACK can fail for want of memory; what it should have ended is ended now. */
+static enum status transaction_begin(struct store *store, struct err *err)
+{
+    if (db_in_transaction(store->writer))
+        TRY(db_exec(store->writer, "ROLLBACK", err));
+    return db_exec(store->writer, "BEGIN IMMEDIATE", err);
 }
 
 enum { DOOMED_BATCH = 64 };
@@ -183,7 +194,7 @@ static enum status doomed_batch(struct store *store, struct doomed *doomed, stru
             return io_error(err, "remove", path, errno);
     }
     TRY(removals_sync(store, err));
-    TRY(db_exec(store->writer, "BEGIN IMMEDIATE", err));
+    TRY(transaction_begin(store, err));
     for (int i = 0; i < doomed->count && status == STATUS_OK; i++)
         status = db_change(store->writer, err, "DELETE FROM doomed WHERE sha256=?", "s",
                            doomed->sha256[i]);
@@ -209,9 +220,9 @@ enum status store_apply(struct store *store, struct store_job *jobs, size_t coun
 {
     pthread_mutex_lock(&store->write_lock);
     struct err problem = {0};
-    enum status status = db_exec(store->writer, "BEGIN IMMEDIATE", &problem);
+    enum status status = transaction_begin(store, &problem);
     for (size_t i = 0; i < count && status == STATUS_OK; i++)
-        job_run(store, &jobs[i]);
+        status = job_run(store, &jobs[i], &problem);
     enum status synced = blobs_sync(&store->blobs, store->io, &problem);
     if (status == STATUS_OK)
         status = synced;
@@ -410,4 +421,65 @@ enum status store_round_finish(struct store *store, int64_t id, const char *stat
     if (strcmp(state, "cancelled") != 0)
         return STATUS_OK;
     return db_change(store->writer, err, "UPDATE uploads SET round=NULL WHERE round=?", "i", id);
+}
+
+/* The same version once more: a page of the log all the same. */
+enum status store_probe(struct store *store, struct err *err)
+{
+    int64_t version = 0;
+    char sql[48];
+    TRY(db_int(store->writer, err, &version, "PRAGMA user_version", ""));
+    snprintf(sql, sizeof sql, "PRAGMA user_version=%d", (int)version);
+    return db_exec(store->writer, sql, err);
+}
+
+/* ---- looking before opening ---- */
+
+static enum status access_check(const char *path, struct err *err)
+{
+    struct stat about;
+    if (stat(path, &about) != 0)
+        return io_error(err, "look at", path, errno);
+    if (!S_ISDIR(about.st_mode))
+        return err_set(err, STATUS_IO, "%s is not a directory", path);
+    if (access(path, R_OK | W_OK | X_OK) != 0)
+        return err_set(err, STATUS_IO, "%s cannot be written: %s", path, strerror(errno));
+    return STATUS_OK;
+}
+
+/* The nearest directory above that is there: the rest would be made in it. */
+static enum status parent_check(const char *dir, struct err *err)
+{
+    char path[STORE_PATH];
+    if (snprintf(path, sizeof path, "%s", dir) >= (int)sizeof path)
+        return err_set(err, STATUS_USAGE, "the data directory's name is too long");
+    while (!io_exists(path)) {
+        char *slash = strrchr(path, '/');
+        if (!slash)
+            return access_check(".", err);
+        slash[slash == path] = '\0';
+    }
+    return access_check(path, err);
+}
+
+static enum status database_check(const char *path, struct err *err)
+{
+    struct db *db = NULL;
+    TRY(db_open(path, false, &db, err));
+    enum status status = schema_check(db, err);
+    db_close(db);
+    return status;
+}
+
+enum status store_check(const char *dir, struct err *err)
+{
+    char path[STORE_PATH];
+    enum status status = parent_check(dir, err);
+    if (status == STATUS_OK)
+        status = io_join(path, sizeof path, dir, "cloud.db", err);
+    if (status == STATUS_OK && io_exists(path))
+        status = database_check(path, err);
+    if (status != STATUS_OK)
+        err_prefix(err, "data directory %s", dir);
+    return status;
 }

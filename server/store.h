@@ -32,6 +32,9 @@ void store_close(struct store *store);
 int64_t store_uptime_ms(const struct store *store);
 /* For jobs: no later start begins before the up-time that there is now. */
 enum status store_uptime_keep(struct store *store, struct err *err);
+/* Could store_open take this directory, now or once another process has let go of it? Writes
+ * nothing. */
+enum status store_check(const char *dir, struct err *err);
 /* DIR/blobs/HEX, an upload's bytes; DIR/patches/HEX, a release's. */
 enum status store_upload_path(const struct store *store, const char *sha256, char *out, size_t size,
                               struct err *err);
@@ -99,6 +102,9 @@ enum status store_round_start(struct store *store, int64_t id, struct err *err);
 enum status store_round_finish(struct store *store, int64_t id, const char *state,
                                const char *report, const char *detail, int64_t version,
                                struct err *err);
+
+/* Writes something that changes nothing, to see whether the database takes it. */
+enum status store_probe(struct store *store, struct err *err);
 
 /* ---- reading: visitors get rows whose strings live until they return; false ends the walk ---- */
 

@@ -1,4 +1,4 @@
-/* What the store_*.c share; for no one else. */
+/* What the store_*.c and envelopes.c share; for no one else. */
 #ifndef CDCCA_STORE_PARTS_H
 #define CDCCA_STORE_PARTS_H
 

@@ -49,9 +49,19 @@ enum status store_releases(struct store *store, int64_t after, int limit, releas
                            void *ctx, struct err *err)
 {
     struct release_query query = {visit, ctx};
-    return store_list_status(store_select(store, err, release_emit, &query,
-                                          RELEASES "WHERE version>? ORDER BY version LIMIT ?", "ii",
-                                          after, (int64_t)limit));
+    return store_list_status(
+        store_select(store, err, release_emit, &query,
+                     RELEASES "WHERE version>? AND version IN (SELECT version FROM envelopes WHERE "
+                              "envelope IS NOT NULL) ORDER BY version LIMIT ?",
+                     "ii", after, (int64_t)limit));
+}
+
+enum status store_releases_all(struct store *store, release_visit *visit, void *ctx,
+                               struct err *err)
+{
+    struct release_query query = {visit, ctx};
+    return store_list_status(
+        store_select(store, err, release_emit, &query, RELEASES "ORDER BY version", ""));
 }
 
 enum status store_releases_newest(struct store *store, int64_t before, int limit,
@@ -132,6 +142,14 @@ enum status store_release_roll(struct store *store, int64_t version, struct err 
                   "UPDATE releases SET state='rolling', stage=0, stage_at=? WHERE version=?", "ii",
                   store_uptime_ms(store), version));
     return store_uptime_keep(store, err);
+}
+
+enum status store_release_signed(struct store *store, int64_t version, struct err *err)
+{
+    int64_t waits = 0;
+    TRY(db_int(store->writer, err, &waits,
+               "SELECT count(*) FROM releases WHERE version=? AND state='unsigned'", "i", version));
+    return waits ? store_release_roll(store, version, err) : STATUS_OK;
 }
 
 enum status store_release_add(struct store *store, const struct release *release, const void *data,

@@ -15,7 +15,7 @@ struct store;
 struct release {
     int64_t version, base_version, round, size_bytes, parameters, created_ms;
     const char *sha256, *base_set_sha256, *set_sha256;
-    const char *manifest; /* JSON */
+    const char *manifest; /* cdcca.manifest/1 as it was first made */
     const char *plan;     /* of its rollout */
     const char *tensors;  /* JSON: bytes by tensor; NULL: not known */
     const char *state;    /* as rollout.h names them; NULL when added: it rolls at once */
@@ -26,9 +26,12 @@ struct release {
 
 typedef bool release_visit(void *ctx, const struct release *release);
 
-/* Ascending from after the version. */
+/* Those that are signed (envelopes.h), ascending from after the version. */
 enum status store_releases(struct store *store, int64_t after, int limit, release_visit *visit,
                            void *ctx, struct err *err);
+/* Every one, ascending, signed or not. */
+enum status store_releases_all(struct store *store, release_visit *visit, void *ctx,
+                               struct err *err);
 /* Newest first, versions below `before` (0: all). */
 enum status store_releases_newest(struct store *store, int64_t before, int limit,
                                   release_visit *visit, void *ctx, struct err *err);
@@ -49,6 +52,8 @@ enum status store_release_add(struct store *store, const struct release *release
                               size_t len, struct err *err);
 /* Begins the rollout at the first stage; what was under way before it is superseded. */
 enum status store_release_roll(struct store *store, int64_t version, struct err *err);
+/* Its manifest is signed: it rolls, if that is what it waited for. */
+enum status store_release_signed(struct store *store, int64_t version, struct err *err);
 /* A stage or a state further, unless it is no longer rolling. */
 enum status store_release_step(struct store *store, int64_t version,
                                const struct rollout_step *step, struct err *err);

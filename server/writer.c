@@ -13,6 +13,7 @@ struct writer {
     pthread_cond_t wake;
     struct write *first, *last;
     int count;
+    int64_t groups, writes;
     bool stopping;
 };
 
@@ -28,6 +29,8 @@ static size_t group_take(struct writer *writer, struct write *group[WRITER_GROUP
         writer->first = writer->first->next;
         writer->count--;
     }
+    writer->groups += n > 0;
+    writer->writes += (int64_t)n;
     pthread_mutex_unlock(&writer->lock);
     return n;
 }
@@ -102,4 +105,12 @@ void writer_destroy(struct writer *writer)
     pthread_cond_destroy(&writer->wake);
     pthread_mutex_destroy(&writer->lock);
     free(writer);
+}
+
+struct writer_gauges writer_look(struct writer *writer)
+{
+    pthread_mutex_lock(&writer->lock);
+    struct writer_gauges now = {writer->count, writer->groups, writer->writes};
+    pthread_mutex_unlock(&writer->lock);
+    return now;
 }

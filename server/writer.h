@@ -19,6 +19,11 @@ struct write {
 enum status writer_create(struct store *store, int limit, struct writer **out, struct err *err);
 /* STATUS_BUSY: the queue is full or the writer is stopping; done is not called then. */
 enum status writer_submit(struct writer *writer, struct write *write, struct err *err);
+struct writer_gauges {
+    int waiting;
+    int64_t groups, writes; /* committed, or failed, so far */
+};
+struct writer_gauges writer_look(struct writer *writer);
 /* Finishes what is queued, then stops. */
 void writer_destroy(struct writer *writer);
 

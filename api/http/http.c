@@ -4,16 +4,16 @@
  * exchange_begin, at the first call with complete headers, refuses what can be refused without the
  * body; exchange_body collects it under the route's cap and the shared budget; exchange_run calls
  * the handler; exchange_send queues the answer; on_completed frees everything. A suspended exchange
- * (deferred or parked) comes back through exchange_resumed.
+ * (deferred or parked, wait.c) comes back through exchange_resumed; a stream (event_stream.c) is
+ * asked for bytes by on_stream.
  *
  * Refusals of small bodies are answered after the body was read and dropped, so that the client
  * sees the answer and not a reset; those of big or oddly framed ones at once, and the connection
- * closes.
- *
- * http->lock guards the list of parked exchanges, the counters and the flags beside it. */
-#include "api/http/http.h"
+ * closes. */
 #include "api/base/clock.h"
 #include "api/base/log.h"
+#include "api/http/exchange.h"
+#include "api/http/listen.h"
 #include "api/wire/zst.h"
 #include <ctype.h>
 #include <errno.h>
@@ -24,44 +24,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
+#include <sys/random.h>
 #include <unistd.h>
 
-enum { DROP_MAX = 1 << 20, TYPE_MAX = 80, CONNECTION_MEMORY = 32 << 10 };
-
-enum stage { STAGE_HEADERS, STAGE_BODY, STAGE_WAITING, STAGE_ANSWERED };
-
-struct exchange {
-    struct http_request request; /* first: handlers' pointers are cast back */
-    struct http *http;
-    struct MHD_Connection *connection;
-    struct watch *watch;
-    struct target target;
-    struct err target_problem;
-    const char *target_end; /* behind its NUL: where the library puts the version */
-    char params[TARGET_BYTES], type[TYPE_MAX];
-    const struct http_route *route;
-    enum stage stage;
-    bool zstd, refused; /* refused: the answer stands, the body is dropped */
-    struct buf wire, raw;
-    size_t charged, dropped;
-    bool counted, listed; /* under http->lock */
-    uint64_t generation;  /* of the last wake that the handler has seen */
-    int64_t deadline_ms;  /* of parking */
-    struct exchange *next, *previous;
-};
-
-struct http {
-    struct http_config config;
-    struct MHD_Daemon *daemon;
-    struct watcher *watcher;
-    _Atomic size_t bodies_bytes;
-    pthread_mutex_t lock;
-    pthread_cond_t idle; /* active == 0 */
-    struct exchange *parked;
-    int parked_count, active;
-    uint64_t generation;
-    bool stopping;
+/* The library answers by itself, without a document, what does not fit CONNECTION_MEMORY. */
+enum {
+    DROP_MAX = 1 << 20,
+    CONNECTION_MEMORY = 32 << 10,
+    FIELDS_MAX = 64,
+    FIELDS_BYTES = 16 << 10,
+    STREAM_BLOCK = 4096,
+    FRESH_MS = 1000,
+    DRAIN_LOOK_MS = 5
 };
 
 /* More threads than cores only wake each other up. Two at least: one may be in a long answer. */
@@ -77,8 +51,14 @@ struct http_config http_defaults(void)
         .threads = threads_default(),
         .connections = 1024,
         .bodies_bytes = 128u << 20,
-        .limits =
-            {.header_ms = 10000, .idle_ms = 60000, .grace_ms = 15000, .rate = 4096, .tick_ms = 100},
+        .heartbeat_ms = 15000,
+        .stream_ms = 3600000,
+        .limits = {.header_ms = 10000,
+                   .idle_ms = 60000,
+                   .grace_ms = 15000,
+                   .rate = 4096,
+                   .tick_ms = 100,
+                   .plain = true},
     };
 }
 
@@ -92,9 +72,20 @@ const char *http_header(struct http_request *request, const char *name)
 
 /* ---- answering ---- */
 
-static struct MHD_Response *response_create(struct http_response *r)
+static ssize_t on_stream(void *ctx, uint64_t at, char *out, size_t max)
 {
+    (void)at;
+    ssize_t n = stream_read(ctx, out, max);
+    return n < 0 ? MHD_CONTENT_READER_END_OF_STREAM : n;
+}
+
+static struct MHD_Response *response_create(struct exchange *x)
+{
+    struct http_response *r = &x->request.response;
     struct MHD_Response *response;
+    if (x->stream.fill)
+        return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, on_stream, x,
+                                                 NULL);
     if (r->fd >= 0) {
         response = MHD_create_response_from_fd_at_offset64(r->size, r->fd, r->first);
         if (response)
@@ -109,20 +100,31 @@ static struct MHD_Response *response_create(struct http_response *r)
     return response;
 }
 
+static void headers_add(struct exchange *x, struct MHD_Response *response)
+{
+    const struct http_response *r = &x->request.response;
+    for (int i = 0; i < r->headers; i++)
+        MHD_add_response_header(response, r->header[i].name, r->header[i].value);
+    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    MHD_add_response_header(response, "X-Request-Id", x->id);
+    pthread_mutex_lock(&x->http->lock);
+    bool last = x->http->stopping;
+    pthread_mutex_unlock(&x->http->lock);
+    if (last)
+        MHD_add_response_header(response, "Connection", "close");
+}
+
 static enum MHD_Result exchange_send(struct exchange *x)
 {
     struct http_response *r = &x->request.response;
     uint64_t size = r->fd >= 0 ? r->size : r->body.len;
-    struct MHD_Response *response = response_create(r);
+    struct MHD_Response *response = response_create(x);
     if (!response)
         return MHD_NO;
-    for (int i = 0; i < r->headers; i++)
-        MHD_add_response_header(response, r->header[i].name, r->header[i].value);
-    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    headers_add(x, response);
     x->stage = STAGE_ANSWERED;
+    x->sent = strcmp(x->request.method, "HEAD") == 0 ? 0 : size;
     watch_phase(x->watch, WATCH_ANSWER, size);
-    log_line(LOG_DEBUG, "http", "%s %s %d %llu bytes", x->request.method, x->request.path,
-             r->status, (unsigned long long)size);
     enum MHD_Result result = MHD_queue_response(x->connection, (unsigned)r->status, response);
     MHD_destroy_response(response);
     return result;
@@ -132,14 +134,13 @@ static enum MHD_Result exchange_run(struct exchange *x)
 {
     struct err err = {0};
     watch_phase(x->watch, WATCH_BUSY, 0);
-    pthread_mutex_lock(&x->http->lock);
-    x->generation = x->http->generation;
-    pthread_mutex_unlock(&x->http->lock);
+    wait_look(x, &x->http->parked);
     enum status status = x->route->handle(&x->request, &err);
     if (x->stage == STAGE_WAITING)
         return MHD_YES;
     if (status != STATUS_OK) {
         err.code = status;
+        stream_close(x);
         http_reply_problem(&x->request, 0, &err);
     }
     return exchange_send(x);
@@ -148,9 +149,9 @@ static enum MHD_Result exchange_run(struct exchange *x)
 /* ---- what can be refused at the headers ---- */
 
 struct framing {
-    int lengths, encodings, hosts;
+    int lengths, encodings, fields, hosts;
     bool odd, nameless; /* of the body; a header whose name is none */
-    uint64_t length;
+    uint64_t length, fields_bytes;
 };
 
 /* RFC 9110, 5.6.2. "Transfer-Encoding : chunked" arrives here with its space, and is neither
@@ -171,6 +172,8 @@ static enum MHD_Result on_header(void *ctx, enum MHD_ValueKind kind, const char 
     (void)kind;
     framing->nameless |= !is_token(name);
     framing->hosts += strcasecmp(name, "Host") == 0;
+    framing->fields++;
+    framing->fields_bytes += strlen(name) + (value ? strlen(value) : 0) + sizeof ": \r\n" - 1;
     if (strcasecmp(name, "Content-Length") == 0) {
         framing->lengths++;
         framing->odd |= !value || strspn(value, "0123456789") != strlen(value) ||
@@ -183,10 +186,19 @@ static enum MHD_Result on_header(void *ctx, enum MHD_ValueKind kind, const char 
     return MHD_YES;
 }
 
+/* *status: 400 or 431 in case of an error. */
 static enum status framing_check(struct exchange *x, const char *version, struct framing *framing,
-                                 struct err *err)
+                                 int *status, struct err *err)
 {
     MHD_get_connection_values(x->connection, MHD_HEADER_KIND, on_header, framing);
+    *status = 431;
+    if (framing->fields > FIELDS_MAX || framing->fields_bytes > FIELDS_BYTES)
+        return err_set(err, STATUS_TOO_LARGE,
+                       "the request has %d header fields of %llu bytes; at most %d of %d bytes in "
+                       "all are taken",
+                       framing->fields, (unsigned long long)framing->fields_bytes, FIELDS_MAX,
+                       FIELDS_BYTES);
+    *status = 400;
     if (framing->odd || framing->lengths + framing->encodings > 1)
         return err_set(err, STATUS_USAGE,
                        "the body must be framed by one Content-Length or by Transfer-Encoding: "
@@ -281,6 +293,7 @@ static enum status headers_check(struct exchange *x, struct framing *framing, in
 {
     if (x->target_problem.code != STATUS_OK) {
         *err = x->target_problem;
+        *status = err->code == STATUS_TOO_LARGE ? 414 : 400;
         return err->code;
     }
     TRY(route_find(x, status, err));
@@ -302,12 +315,9 @@ static enum MHD_Result exchange_begin(struct exchange *x, const char *method, co
     struct err err = {0};
     int status = 0;
     x->request.method = method;
-    pthread_mutex_lock(&x->http->lock);
-    x->http->active++;
-    x->counted = true;
-    pthread_mutex_unlock(&x->http->lock);
-    if (framing_check(x, version, &framing, &err) != STATUS_OK)
-        return exchange_refuse_now(x, 400, &err);
+    access_identify(x);
+    if (framing_check(x, version, &framing, &status, &err) != STATUS_OK)
+        return exchange_refuse_now(x, status, &err);
     x->stage = STAGE_BODY;
     watch_phase(x->watch, WATCH_BODY, 0);
     if (headers_check(x, &framing, &status, &err) == STATUS_OK) {
@@ -357,6 +367,7 @@ static enum MHD_Result exchange_body(struct exchange *x, const char *data, size_
     struct err err = {0};
     int status = 0;
     watch_received(x->watch, *size);
+    x->received += *size;
     if (!x->refused && body_append(x, data, *size, &status, &err) != STATUS_OK)
         body_refuse(x, status, &err);
     if (x->refused)
@@ -391,89 +402,13 @@ static enum MHD_Result exchange_complete(struct exchange *x)
 
 /* ---- waiting ---- */
 
-static void parked_remove(struct http *http, struct exchange *x)
+void exchange_suspend(struct exchange *x)
 {
-    if (!x->listed)
-        return;
-    if (x->next)
-        x->next->previous = x->previous;
-    if (x->previous)
-        x->previous->next = x->next;
-    else
-        http->parked = x->next;
-    x->next = x->previous = NULL;
-    x->listed = false;
-    http->parked_count--;
-}
-
-static void parked_resume(struct http *http, bool all)
-{
-    int64_t now = clock_monotonic_ms();
-    for (struct exchange *x = http->parked, *next; x; x = next) {
-        next = x->next;
-        if (!all && now < x->deadline_ms)
-            continue;
-        parked_remove(http, x);
-        MHD_resume_connection(x->connection);
-    }
-}
-
-bool http_park(struct http_request *request, int64_t wait_ms)
-{
-    struct exchange *x = (struct exchange *)request;
-    struct http *http = x->http;
-    int64_t now = clock_monotonic_ms();
-    if (!x->deadline_ms)
-        x->deadline_ms = now + wait_ms;
-    pthread_mutex_lock(&http->lock);
-    bool ok = !http->stopping && now < x->deadline_ms &&
-              http->parked_count < http->config.connections / 4;
-    if (ok) {
-        x->stage = STAGE_WAITING;
-        MHD_suspend_connection(x->connection);
-        if (x->generation != http->generation) {
-            MHD_resume_connection(x->connection);
-        } else {
-            x->next = http->parked;
-            if (x->next)
-                x->next->previous = x;
-            http->parked = x;
-            x->listed = true;
-            http->parked_count++;
-        }
-    }
-    pthread_mutex_unlock(&http->lock);
-    return ok;
-}
-
-void http_wake(struct http *http)
-{
-    pthread_mutex_lock(&http->lock);
-    http->generation++;
-    parked_resume(http, true);
-    pthread_mutex_unlock(&http->lock);
-}
-
-static void on_tick(void *ctx)
-{
-    struct http *http = ctx;
-    pthread_mutex_lock(&http->lock);
-    parked_resume(http, false);
-    pthread_mutex_unlock(&http->lock);
-}
-
-void http_defer(struct http_request *request)
-{
-    struct exchange *x = (struct exchange *)request;
-    x->stage = STAGE_WAITING;
     MHD_suspend_connection(x->connection);
 }
 
-void http_complete(struct http_request *request, enum status status, const struct err *err)
+void exchange_resume(struct exchange *x)
 {
-    struct exchange *x = (struct exchange *)request;
-    if (status != STATUS_OK)
-        http_reply_problem(request, 0, err);
     MHD_resume_connection(x->connection);
 }
 
@@ -493,6 +428,11 @@ static void *on_target(void *ctx, const char *raw, struct MHD_Connection *connec
     x->http = ctx;
     x->connection = connection;
     x->request.app = x->http->config.app;
+    x->request.method = "none";
+    access_begin(x);
+    pthread_mutex_lock(&x->http->lock);
+    x->http->active++;
+    pthread_mutex_unlock(&x->http->lock);
     x->request.type = x->type;
     x->request.response.fd = -1;
     x->target_end = raw + strlen(raw) + 1;
@@ -527,22 +467,27 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
     return MHD_YES;
 }
 
-static void on_completed(void *ctx, struct MHD_Connection *connection, void **state,
-                         enum MHD_RequestTerminationCode code)
+static const char *ended_how(enum MHD_RequestTerminationCode code)
 {
-    struct http *http = ctx;
-    struct exchange *x = *state;
-    (void)connection, (void)code;
-    if (!x)
-        return;
-    *state = NULL;
-    pthread_mutex_lock(&http->lock);
-    parked_remove(http, x);
-    if (x->counted && --http->active == 0)
-        pthread_cond_broadcast(&http->idle);
-    pthread_mutex_unlock(&http->lock);
-    watch_phase(x->watch, WATCH_IDLE, 0);
-    atomic_fetch_sub(&http->bodies_bytes, x->charged);
+    switch (code) {
+    case MHD_REQUEST_TERMINATED_COMPLETED_OK:
+        return NULL;
+    case MHD_REQUEST_TERMINATED_TIMEOUT_REACHED:
+        return "timeout";
+    case MHD_REQUEST_TERMINATED_DAEMON_SHUTDOWN:
+        return "shutdown";
+    case MHD_REQUEST_TERMINATED_CLIENT_ABORT:
+    case MHD_REQUEST_TERMINATED_READ_ERROR:
+        return "client gone";
+    case MHD_REQUEST_TERMINATED_WITH_ERROR:
+        break;
+    }
+    return "error";
+}
+
+static void exchange_free(struct exchange *x)
+{
+    stream_close(x);
     if (x->request.response.fd >= 0)
         close(x->request.response.fd);
     buf_free(&x->request.response.body);
@@ -551,15 +496,37 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **st
     free(x);
 }
 
+static void on_completed(void *ctx, struct MHD_Connection *connection, void **state,
+                         enum MHD_RequestTerminationCode code)
+{
+    struct http *http = ctx;
+    struct exchange *x = *state;
+    if (!x)
+        return;
+    *state = NULL;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    access_end(x, info ? info->client_addr : NULL, ended_how(code));
+    wait_end(x);
+    watch_phase(x->watch, WATCH_IDLE, 0);
+    atomic_fetch_sub(&http->bodies_bytes, x->charged);
+    exchange_free(x);
+    pthread_mutex_lock(&http->lock);
+    http->active--;
+    pthread_mutex_unlock(&http->lock);
+}
+
 static void on_connection(void *ctx, struct MHD_Connection *connection, void **socket_context,
                           enum MHD_ConnectionNotificationCode code)
 {
     struct http *http = ctx;
     if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+        atomic_fetch_sub(&http->connections, 1);
         watch_close(*socket_context);
         *socket_context = NULL;
         return;
     }
+    atomic_fetch_add(&http->connections, 1);
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     *socket_context = info ? watch_open(http->watcher, info->connect_fd) : NULL;
@@ -573,6 +540,11 @@ __attribute__((format(printf, 2, 0))) static void on_log(void *ctx, const char *
     vsnprintf(text, sizeof text, format, arguments);
     text[strcspn(text, "\n")] = '\0';
     log_line(LOG_DEBUG, "http", "%s", text);
+}
+
+static void on_tick(void *ctx)
+{
+    wait_tick(ctx);
 }
 
 /* ---- start and stop ---- */
@@ -600,12 +572,9 @@ enum status http_start(const struct http_config *config, int listen_fd, struct h
     if (!http)
         return err_set(err, STATUS_NO_MEMORY, "out of memory");
     http->config = *config;
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    if (getrandom(&http->id_base, sizeof http->id_base, GRND_NONBLOCK) < 0)
+        http->id_base = (uint32_t)clock_wall_ms();
     pthread_mutex_init(&http->lock, NULL);
-    pthread_cond_init(&http->idle, &attributes);
-    pthread_condattr_destroy(&attributes);
     enum status status = watcher_create(&config->limits, on_tick, http, &http->watcher, err);
     if (status == STATUS_OK)
         status = daemon_start(http, listen_fd, err);
@@ -617,21 +586,33 @@ enum status http_start(const struct http_config *config, int listen_fd, struct h
     return STATUS_OK;
 }
 
+/* Requests under way, and for a moment those that may be on their way on new connections. */
+static bool drained(struct http *http, bool fresh)
+{
+    pthread_mutex_lock(&http->lock);
+    int active = http->active;
+    pthread_mutex_unlock(&http->lock);
+    return active == 0 && (!fresh || watcher_count(http->watcher, WATCH_HEADERS) == 0);
+}
+
 void http_drain(struct http *http, int64_t wait_ms)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += wait_ms / 1000;
+    int64_t start = clock_monotonic_ms();
     int listen_fd = MHD_quiesce_daemon(http->daemon);
-    if (listen_fd >= 0)
-        close(listen_fd);
     pthread_mutex_lock(&http->lock);
     http->stopping = true;
-    http->generation++;
-    parked_resume(http, true);
-    while (http->active > 0 && pthread_cond_timedwait(&http->idle, &http->lock, &until) == 0)
-        ;
     pthread_mutex_unlock(&http->lock);
+    http_wake(http);
+    http_wake_streams(http);
+    if (listen_fd >= 0 && http->config.limits.plain)
+        listen_close(listen_fd);
+    else if (listen_fd >= 0)
+        close(listen_fd);
+    for (int64_t now = start; now < start + wait_ms; now = clock_monotonic_ms()) {
+        if (drained(http, now < start + FRESH_MS))
+            break;
+        clock_sleep_ms(DRAIN_LOOK_MS);
+    }
 }
 
 void http_stop(struct http *http)
@@ -641,7 +622,6 @@ void http_stop(struct http *http)
     if (http->daemon)
         MHD_stop_daemon(http->daemon);
     watcher_destroy(http->watcher);
-    pthread_cond_destroy(&http->idle);
     pthread_mutex_destroy(&http->lock);
     free(http);
 }

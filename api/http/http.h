@@ -1,6 +1,5 @@
-/* HTTP for a service: what a request and an answer are, routing, limits and waiting. http.c is the
- * one file that knows libmicrohttpd; reply.c, range.c, target.c, watch.c and listen.c know nothing
- * of it.
+/* HTTP for a service: what a request and an answer are, routing, limits, waiting, event streams.
+ * http.c is the one file that knows libmicrohttpd; the files beside it know nothing of it.
  *
  * A handler reads its request, fills in an answer by http_reply_*, and returns STATUS_OK; any other
  * status becomes a problem document by itself. Handlers run on the threads that poll the sockets,
@@ -10,8 +9,9 @@
  *   http_park      the handler is called again after the next http_wake, or when the wait is over
  *                  (long polling).
  *
- * Bounded by policy: connections, bytes of bodies in memory, parked requests, time for headers and
- * for bodies (watch.h). A message framed in more than one way is refused and its connection closed.
+ * Bounded by policy: connections, bytes of bodies in memory, parked requests and streams, headers,
+ * time for headers and for bodies (watch.h). A message framed in more than one way is refused and
+ * its connection closed.
  */
 #ifndef CDCCA_HTTP_H
 #define CDCCA_HTTP_H
@@ -42,6 +42,7 @@ struct http_response {
 
 struct http_request {
     const char *method, *path;
+    const char *id;            /* the client's X-Request-Id, or made up; it is in the log */
     const char *type;          /* media type, lower case, without parameters; "" without a body */
     const unsigned char *body; /* decoded */
     size_t body_len;
@@ -62,6 +63,15 @@ struct http_route {
     const char *types; /* "application/json, application/x-safetensors" */
 };
 
+/* A request that is over, for whoever counts. */
+struct http_seen {
+    const char *route, *method; /* the route's pattern or "none" */
+    int status;                 /* 0: the client went before there was one */
+    bool stream;
+    uint64_t received, sent; /* bytes of the bodies */
+    double seconds;
+};
+
 struct http_config {
     const struct http_route *routes;
     void *app;
@@ -69,7 +79,10 @@ struct http_config {
     int connections;     /* in all */
     int per_address;     /* connections of one client address, 0: any */
     size_t bodies_bytes; /* of all request bodies in memory together */
+    int heartbeat_ms;    /* between two signs of life of a stream */
+    int stream_ms;       /* the longest that one lives; clients come again by themselves */
     struct watch_limits limits;
+    void (*observe)(void *app, const struct http_seen *seen); /* may be NULL */
 };
 struct http_config http_defaults(void);
 
@@ -78,10 +91,16 @@ struct http;
 /* Takes over the listening socket. */
 enum status http_start(const struct http_config *config, int listen_fd, struct http **out,
                        struct err *err);
-/* Stops accepting, wakes what is parked, waits up to wait_ms for requests under way. */
+/* Stops accepting, wakes what is parked, ends streams, waits up to wait_ms for requests under way;
+ * each answer from now on is its connection's last. */
 void http_drain(struct http *http, int64_t wait_ms);
 /* Closes what is left. Nothing may be deferred any more. */
 void http_stop(struct http *http);
+
+struct http_gauges {
+    int connections, parked, streams;
+};
+struct http_gauges http_look(struct http *http);
 
 /* A header's or query parameter's value, NULL if absent. Valid as long as the request. */
 const char *http_header(struct http_request *request, const char *name);
@@ -96,11 +115,28 @@ enum status http_param_int(const struct http_request *request, int index, int64_
 enum status http_query_only(struct http_request *request, const char *const *known,
                             struct err *err);
 
-/* Waiting; see above. http_park is false when it is time to answer with what there is. */
+/* Adds name=value to the request's line in the log; name is borrowed. */
+void http_note(struct http_request *request, const char *name, int64_t value);
+
+/* Waiting; see above. http_park is false when it is time to answer with what there is; after true
+ * the handler returns at once (too many wait already: the answer is then 503). */
 void http_defer(struct http_request *request);
 void http_complete(struct http_request *request, enum status status, const struct err *err);
 bool http_park(struct http_request *request, int64_t wait_ms);
 void http_wake(struct http *http);
+
+/* An event stream. fill appends whole events to out, or nothing when there are none yet; it is
+ * called on a polling thread, again after each http_wake_streams, and returns false to end the
+ * stream after what it appended. close is called once, when the stream is over. */
+struct http_stream {
+    bool (*fill)(void *ctx, struct buf *out);
+    void (*close)(void *ctx);
+    void *ctx;
+};
+/* Takes stream->ctx, whatever it returns. 503 when too many wait already. */
+enum status http_reply_stream(struct http_request *request, const struct http_stream *stream,
+                              struct err *err);
+void http_wake_streams(struct http *http);
 
 /* Answers. Each replaces what was there. JSON takes the value's reference, NULL means no memory. */
 enum status http_reply_json(struct http_request *request, int status, json *value, struct err *err);

@@ -1,5 +1,6 @@
 /* See listen.h. Numeric addresses alone: a server's address should not depend on a resolver. */
 #include "api/http/listen.h"
+#include "api/base/clock.h"
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -9,6 +10,8 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+enum { BACKLOG = 511, LINGER_MS = 500 };
 
 static enum status address_bad(const char *address, struct err *err)
 {
@@ -40,6 +43,11 @@ static bool address_split(const char *address, char host[64], char port[8])
     return true;
 }
 
+bool listen_loopback(const char *bound)
+{
+    return strncmp(bound, "127.", 4) == 0 || strncmp(bound, "[::1]:", 6) == 0;
+}
+
 static enum status bind_failed(const char *address, int error, struct err *err)
 {
     if (error == EADDRINUSE)
@@ -67,12 +75,18 @@ static int socket_bind(const struct addrinfo *info)
         return -1;
     int on = 1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (bind(fd, info->ai_addr, info->ai_addrlen) == 0 && listen(fd, 511) == 0)
+    if (bind(fd, info->ai_addr, info->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0)
         return fd;
     int error = errno;
     close(fd);
     errno = error;
     return -1;
+}
+
+enum status listen_check(const char *address, struct err *err)
+{
+    char host[64], port[8];
+    return address_split(address, host, port) ? STATUS_OK : address_bad(address, err);
 }
 
 enum status listen_open(const char *address, int *fd, char bound[LISTEN_TEXT], struct err *err)
@@ -93,4 +107,42 @@ enum status listen_open(const char *address, int *fd, char bound[LISTEN_TEXT], s
         return bind_failed(address, error, err);
     bound_text(*fd, bound);
     return STATUS_OK;
+}
+
+/* ---- the end of a listening socket ---- */
+
+static const char stopping[] =
+    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\n"
+    "Cache-Control: no-store\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 117\r\n\r\n"
+    "{\"type\":\"https://cdcca.dev/problems/busy\",\"title\":\"busy\",\"status\":503,"
+    "\"detail\":\"the service is stopping; try again\"}\n";
+
+/* A socket closed with bytes unread resets the peer, who may lose the answer: so they are read. */
+static bool peer_closed(int fd)
+{
+    char waste[4096];
+    ssize_t n;
+    while ((n = recv(fd, waste, sizeof waste, MSG_DONTWAIT)) > 0)
+        ;
+    return n == 0 || (errno != EAGAIN && errno != EINTR);
+}
+
+void listen_close(int listen_fd)
+{
+    int fds[BACKLOG + 1], count = 0, fd;
+    while (count <= BACKLOG && (fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+        if (send(fd, stopping, sizeof stopping - 1, MSG_NOSIGNAL | MSG_DONTWAIT) > 0)
+            shutdown(fd, SHUT_WR);
+        fds[count++] = fd;
+    }
+    close(listen_fd); /* at once: whoever connects from now on is refused, not reset */
+    for (int64_t end = clock_monotonic_ms() + LINGER_MS; count > 0;) {
+        bool over = clock_monotonic_ms() >= end;
+        for (int i = count - 1; i >= 0; i--)
+            if (over || peer_closed(fds[i])) {
+                close(fds[i]);
+                fds[i] = fds[--count];
+            }
+        clock_sleep_ms(count > 0 ? 5 : 0);
+    }
 }

@@ -80,7 +80,7 @@ enum status target_parse(const char *raw, struct target *out, struct err *err)
     out->text[0] = '\0';
     out->path = out->text;
     if (len >= sizeof out->text)
-        return err_set(err, STATUS_USAGE, "the request target is longer than %d bytes",
+        return err_set(err, STATUS_TOO_LARGE, "the request target is longer than %d bytes",
                        TARGET_BYTES - 1);
     memcpy(out->text, raw, len + 1);
     char *query = strchr(out->text, '?');

@@ -15,7 +15,7 @@ struct target {
     const char *query_name[TARGET_QUERY], *query_value[TARGET_QUERY];
 };
 
-/* STATUS_USAGE (400) says what is wrong with the target. */
+/* STATUS_USAGE (400) says what is wrong with the target; STATUS_TOO_LARGE (414): it is too long. */
 enum status target_parse(const char *raw, struct target *out, struct err *err);
 /* The value of a query parameter or NULL. */
 const char *target_query(const struct target *target, const char *name);

@@ -2,8 +2,9 @@
  * watch_close comes before the descriptor is closed, so that a reused number is never hit. */
 #include "api/http/watch.h"
 #include "api/base/clock.h"
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <pthread.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -12,6 +13,7 @@ struct watch {
     struct watcher *watcher;
     struct watch *next, *previous;
     int fd;
+    enum watch_phase phase;
     int64_t deadline_ms; /* monotonic; 0: none */
 };
 
@@ -26,12 +28,36 @@ struct watcher {
     bool stopping;
 };
 
+static const char too_late[] =
+    "HTTP/1.1 408 Request Timeout\r\nContent-Type: application/problem+json\r\n"
+    "Cache-Control: no-store\r\nConnection: close\r\nContent-Length: 150\r\n\r\n"
+    "{\"type\":\"https://cdcca.dev/problems/timeout\",\"title\":\"timeout\",\"status\":408,"
+    "\"detail\":\"the request came too slowly, or not to its end; send it again\"}\n";
+
+/* Of a connection that nothing has come from, no request is late: a browser opens some ahead. */
+static bool spoke(int fd)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof info;
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0 || info.tcpi_bytes_received > 0;
+}
+
+/* While a request comes in, nothing goes out: the document cannot land in another answer. */
+static void watch_answer(const struct watch *watch)
+{
+    bool late = watch->phase == WATCH_BODY || (watch->phase == WATCH_HEADERS && spoke(watch->fd));
+    if (late && watch->watcher->limits.plain &&
+        send(watch->fd, too_late, sizeof too_late - 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+        return; /* it would not have read it */
+}
+
 static void watcher_reap(struct watcher *watcher)
 {
     int64_t now = clock_monotonic_ms();
     for (struct watch *w = watcher->first; w; w = w->next) {
         if (!w->deadline_ms || now < w->deadline_ms)
             continue;
+        watch_answer(w);
         shutdown(w->fd, SHUT_RDWR);
         w->deadline_ms = 0;
     }
@@ -152,6 +178,7 @@ void watch_phase(struct watch *watch, enum watch_phase phase, uint64_t size)
         return;
     int64_t ms = phase_ms(&watch->watcher->limits, phase, size);
     pthread_mutex_lock(&watch->watcher->lock);
+    watch->phase = phase;
     watch->deadline_ms = ms ? clock_monotonic_ms() + ms : 0;
     pthread_mutex_unlock(&watch->watcher->lock);
 }
@@ -165,4 +192,14 @@ void watch_received(struct watch *watch, uint64_t bytes)
     if (watch->deadline_ms)
         watch->deadline_ms += (int64_t)(bytes * 1000 / (uint64_t)watcher->limits.rate);
     pthread_mutex_unlock(&watcher->lock);
+}
+
+int watcher_count(struct watcher *watcher, enum watch_phase phase)
+{
+    int count = 0;
+    pthread_mutex_lock(&watcher->lock);
+    for (const struct watch *w = watcher->first; w; w = w->next)
+        count += w->phase == phase;
+    pthread_mutex_unlock(&watcher->lock);
+    return count;
 }

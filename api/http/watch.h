@@ -10,6 +10,7 @@
 #define CDCCA_WATCH_H
 
 #include "api/base/status.h"
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,6 +22,7 @@ struct watch_limits {
     int grace_ms;  /* before the rate counts */
     int rate;      /* bytes per second, in both directions */
     int tick_ms;   /* how often the thread looks */
+    bool plain;    /* no TLS: a late request is answered 408 before its connection ends */
 };
 
 struct watcher; /* the thread and its list */
@@ -30,6 +32,9 @@ struct watch;   /* one connection */
 enum status watcher_create(const struct watch_limits *limits, void (*tick)(void *ctx), void *ctx,
                            struct watcher **out, struct err *err);
 void watcher_destroy(struct watcher *watcher); /* all watches must be closed */
+
+/* Connections that are in a phase now. */
+int watcher_count(struct watcher *watcher, enum watch_phase phase);
 
 /* The descriptor stays the caller's and must be open until watch_close. NULL without memory. */
 struct watch *watch_open(struct watcher *watcher, int fd);

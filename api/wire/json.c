@@ -1,11 +1,14 @@
 /* The only file, with its header, that knows jansson. What jansson leaves open is closed here: how
  * deep a text may nest and how many values it may hold is counted before jansson sees it, so that a
- * megabyte of '[' costs one pass over its bytes and no memory. Every reader's error says which
+ * megabyte of '[' costs one pass over its bytes and no memory; a lack of memory is told from a text
+ * that is wrong. Every reader's error says which
  * field, what was there and what would be right. */
 #include "api/wire/json.h"
+#include "api/base/clock.h"
 #include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
+#include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,15 +51,88 @@ static enum status bounds_check(const char *text, size_t len, struct err *err)
     return STATUS_OK;
 }
 
+/* ---- no memory ----
+ *
+ * When jansson (2.14) has no memory in the middle of a text, it takes the text for ill-formed or
+ * fails an assertion of its own. So a parse that meets a lack of memory is left by longjmp, and
+ * what it had allocated by then, kept in a list, is freed. jansson holds no lock meanwhile. */
+
+struct block {
+    struct block *next, **at; /* at: what points here; NULL: in no list */
+};
+
+struct parse {
+    struct block *first;
+    jmp_buf out;
+};
+
+static _Thread_local struct parse *parsing; /* by this thread, now */
+
+static void *block_alloc(size_t size)
+{
+    struct block *block = size < SIZE_MAX - sizeof *block ? malloc(sizeof *block + size) : NULL;
+    if (!block && parsing)
+        longjmp(parsing->out, 1);
+    if (!block)
+        return NULL;
+    *block = (struct block){NULL, NULL};
+    if (parsing) {
+        block->at = &parsing->first;
+        block->next = parsing->first;
+        parsing->first = block;
+        if (block->next)
+            block->next->at = &block->next;
+    }
+    return block + 1;
+}
+
+static void block_free(void *data)
+{
+    if (!data)
+        return;
+    struct block *block = (struct block *)data - 1;
+    if (block->at) {
+        *block->at = block->next;
+        if (block->next)
+            block->next->at = block->at;
+    }
+    free(block);
+}
+
+/* Before anything else: what is allocated one way must not be freed the other. */
+__attribute__((constructor)) static void blocks_install(void)
+{
+    json_set_alloc_funcs(block_alloc, block_free);
+}
+
+static json_t *parse_run(const void *data, size_t len, bool *starved, json_error_t *error)
+{
+    struct parse parse = {0};
+    json_t *value = NULL;
+    parsing = &parse;
+    *starved = setjmp(parse.out) != 0;
+    if (!*starved)
+        value = json_loadb(data, len, JSON_REJECT_DUPLICATES, error);
+    parsing = NULL;
+    for (struct block *block = parse.first, *next; block; block = next) {
+        next = block->next;
+        *block = (struct block){NULL, NULL};
+        if (*starved)
+            free(block);
+    }
+    return *starved ? NULL : value;
+}
+
 enum status json_parse(const void *data, size_t len, json **out, struct err *err)
 {
+    json_error_t error;
+    bool starved = false;
     *out = NULL;
     TRY(bounds_check(data, len, err));
-    json_error_t error;
-    *out = json_loadb(data, len, JSON_REJECT_DUPLICATES, &error);
+    *out = parse_run(data, len, &starved, &error);
     if (*out)
         return STATUS_OK;
-    if (json_error_code(&error) == json_error_out_of_memory)
+    if (starved)
         return err_set(err, STATUS_NO_MEMORY, "out of memory while reading JSON");
     return err_set(err, STATUS_MALFORMED, "not valid JSON: %s (line %d, column %d)", error.text,
                    error.line, error.column);
@@ -67,20 +143,29 @@ void json_free(json *value)
     json_decref(value);
 }
 
-static int buf_sink(const char *text, size_t len, void *context)
+struct sink {
+    struct buf *out;
+    enum status status;
+};
+
+static int sink_take(const char *text, size_t len, void *context)
 {
-    return buf_append(context, text, len) == STATUS_OK ? 0 : -1;
+    struct sink *sink = context;
+    if (sink->status == STATUS_OK)
+        sink->status = buf_append(sink->out, text, len);
+    return sink->status == STATUS_OK ? 0 : -1;
 }
 
 enum status json_print(const json *value, bool indent, struct buf *out)
 {
     size_t before = out->len;
     size_t flags = JSON_REAL_PRECISION(10) | (indent ? JSON_INDENT(2) : JSON_COMPACT);
-    if (json_dump_callback(value, buf_sink, out, flags) == 0)
+    struct sink sink = {out, STATUS_OK};
+    int failed = json_dump_callback(value, sink_take, &sink, flags);
+    if (!failed && sink.status == STATUS_OK) /* of a separator that found no room it says nothing */
         return STATUS_OK;
-    bool full = buf_reserve(out, 1) == STATUS_TOO_LARGE || out->len > before;
     out->len = before;
-    return full ? STATUS_TOO_LARGE : STATUS_NO_MEMORY;
+    return sink.status != STATUS_OK ? sink.status : STATUS_NO_MEMORY;
 }
 
 /* "the string \"abc\"", "1.5", "an array of 3": what an error shows of the value it found. */
@@ -230,6 +315,17 @@ enum status json_get_bool(const json *value, const char *key, bool *out, struct 
     const json *field = NULL;
     TRY(field_find(value, key, "true or false", &field, err));
     return read_bool(key, field, out, err);
+}
+
+enum status json_get_time(const json *value, const char *key, int64_t *wall_ms, struct err *err)
+{
+    const char *text = "";
+    TRY(json_get_string(value, key, 31, &text, err));
+    if (clock_parse(text, wall_ms))
+        return STATUS_OK;
+    return err_set(err, STATUS_MALFORMED,
+                   "field \"%.64s\" is \"%s\"; it must be a time such as 2026-01-31T12:34:56.789Z",
+                   key, text);
 }
 
 enum status json_get_object(const json *value, const char *key, const json **out, struct err *err)

@@ -5,7 +5,9 @@
 #include "api/base/buf.h"
 #include "api/base/status.h"
 
-/* {"type": "https://cdcca.dev/problems/<status name>", "title", "status", "detail"} */
-enum status problem_write(const struct err *err, int http_status, struct buf *out);
+/* {"type": "https://cdcca.dev/problems/<status name>", "title", "status", "detail", "request_id"};
+ * request_id may be NULL. */
+enum status problem_write(const struct err *err, int http_status, const char *request_id,
+                          struct buf *out);
 
 #endif

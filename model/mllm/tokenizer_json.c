@@ -397,7 +397,11 @@ static enum status read_vocab(struct reader *r, const json *vocab,
             continue;
         }
         buf_clear(&r->scratch);
-        if (len == 0 || len > VOCAB_TOKEN_BYTES || raw_append(r, key, len) != STATUS_OK)
+        enum status raw =
+            len == 0 || len > VOCAB_TOKEN_BYTES ? STATUS_MALFORMED : raw_append(r, key, len);
+        if (raw == STATUS_NO_MEMORY)
+            return err_set(r->err, raw, "out of memory");
+        if (raw != STATUS_OK)
             return err_set(r->err, STATUS_MALFORMED,
                            "vocab: \"%.64s\" is not in byte-level characters", key);
         TRY(vocab_add(&t->vocab, id, r->scratch.data, r->scratch.len, TOKEN_NORMAL, r->err));

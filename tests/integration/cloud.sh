@@ -28,7 +28,7 @@ cloud_start() {
     cloud_pid=$!
     local tries
     for tries in $(seq 300); do
-        port=$(sed -n 's|.*listening on http://127.0.0.1:||p' "$work/cloud.log")
+        port=$(sed -n 's|.*listening on http://127.0.0.1:\([0-9]*\).*|\1|p' "$work/cloud.log")
         if [ -n "$port" ]; then
             url=http://127.0.0.1:$port
             return 0
@@ -70,6 +70,11 @@ get() {
     local path=$1
     shift
     curl -sS -o "$work/answer" -w '%{http_code}' "$@" "$url$path"
+}
+
+# manifest VERSION [JQ FILTER]: what its signed manifest says
+manifest() {
+    curl -sS "$url/deltas/$1/manifest" | jq -r ".payload | @base64d | fromjson | ${2:-.}"
 }
 
 answer() { # JQ FILTER

@@ -2,7 +2,7 @@
 #ifndef CDCCA_TEST_STORE_PLACE_H
 #define CDCCA_TEST_STORE_PLACE_H
 
-#include "server/store.h"
+#include "server/envelopes.h"
 #include "tests/unit/fault_io.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -125,6 +125,20 @@ static inline void place_release(struct place *place, int64_t version, const cha
                                       .plan = plan},
                           .content = content};
     assert_int_equal(place_apply(place, release_run, &r), STATUS_OK);
+}
+
+static inline enum status sign_run(struct store *store, void *ctx, struct err *err)
+{
+    int64_t version = *(int64_t *)ctx;
+    struct stored_envelope row = {
+        .version = version, .sequence = version, .expires_ms = INT64_MAX, .envelope = "{}"};
+    TRY(envelopes_put(store, &row, err));
+    return store_release_signed(store, version, err);
+}
+
+static inline void place_sign(struct place *place, int64_t version)
+{
+    assert_int_equal(place_apply(place, sign_run, &version), STATUS_OK);
 }
 
 #endif

@@ -208,7 +208,7 @@ static void a_problem_document_carries_the_error(void **state)
     struct err err;
     struct buf out = {.max = 4096};
     err_set(&err, STATUS_WRONG_BASE, "encoder \"%s\" is another one", "a\xff\n");
-    assert_int_equal(problem_write(&err, 422, &out), STATUS_OK);
+    assert_int_equal(problem_write(&err, 422, NULL, &out), STATUS_OK);
     assert_string_equal(
         (char *)out.data,
         "{\"type\":\"https://cdcca.dev/problems/wrong_base\",\"title\":\"wrong base\","

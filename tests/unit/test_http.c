@@ -5,8 +5,7 @@
 #include "api/http/http.h"
 #include "api/http/listen.h"
 #include "api/wire/zst.h"
-#include <netinet/in.h>
-#include <poll.h>
+#include "tests/unit/http_client.h"
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -15,12 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <cmocka.h>
-
-enum { ANSWER = 64 << 10, PATIENCE_MS = 20000 };
 
 struct service {
     struct http *http;
@@ -96,7 +91,7 @@ static const struct http_route routes[] = {
     {NULL, NULL, NULL, 0, 0, NULL},
 };
 
-static int service_start(void **state)
+static int service_open(void **state, int per_address)
 {
     struct service *service = calloc(1, sizeof *service);
     struct http_config config = http_defaults();
@@ -107,14 +102,29 @@ static int service_start(void **state)
     config.app = service;
     config.threads = 2;
     config.connections = 64;
-    config.limits = (struct watch_limits){
-        .header_ms = 400, .idle_ms = 3000, .grace_ms = 400, .rate = 100000, .tick_ms = 20};
+    config.per_address = per_address;
+    config.limits = (struct watch_limits){.header_ms = 400,
+                                          .idle_ms = 3000,
+                                          .grace_ms = 400,
+                                          .rate = 100000,
+                                          .tick_ms = 20,
+                                          .plain = true};
     if (!service || listen_open("127.0.0.1:0", &fd, bound, &err) != STATUS_OK)
         return -1;
     service->port = atoi(strrchr(bound, ':') + 1);
     pthread_mutex_init(&service->lock, NULL);
     *state = service;
     return http_start(&config, fd, &service->http, &err) == STATUS_OK ? 0 : -1;
+}
+
+static int service_start(void **state)
+{
+    return service_open(state, 0);
+}
+
+static int service_start_capped(void **state)
+{
+    return service_open(state, 3);
 }
 
 static int service_stop(void **state)
@@ -131,54 +141,18 @@ static int service_stop(void **state)
 
 static int client_open(const struct service *service)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons((uint16_t)service->port),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = client_connect(service->port);
     assert_true(fd >= 0);
-    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
     return fd;
-}
-
-static void client_send(int fd, const char *data, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = send(fd, data, len, MSG_NOSIGNAL);
-        if (n <= 0)
-            return;
-        data += n;
-        len -= (size_t)n;
-    }
-}
-
-/* Reads until the peer closes (true), or for ms without a word (false). */
-static bool client_read(int fd, char answer[ANSWER], int ms)
-{
-    size_t len = 0;
-    struct pollfd ready = {.fd = fd, .events = POLLIN};
-    answer[0] = '\0';
-    while (len < ANSWER - 1 && poll(&ready, 1, ms) > 0) {
-        ssize_t n = read(fd, answer + len, ANSWER - 1 - len);
-        if (n <= 0)
-            return true;
-        len += (size_t)n;
-        answer[len] = '\0';
-    }
-    return false;
 }
 
 /* Sends a request and asks for the connection's end, so that the answer is whole. */
 static int ask(const struct service *service, const char *request, char answer[ANSWER])
 {
-    int fd = client_open(service);
-    client_send(fd, request, strlen(request));
-    bool closed = client_read(fd, answer, PATIENCE_MS);
-    close(fd);
-    assert_true(closed);
-    return strncmp(answer, "HTTP/1.1 ", 9) == 0 ? atoi(answer + 9) : 0;
+    int status = client_ask(service->port, request, answer);
+    assert_true(status >= 0);
+    return status;
 }
-
-#define END "Host: x\r\nConnection: close\r\n\r\n"
 
 /* ---- tests ---- */
 
@@ -344,10 +318,62 @@ static void slow_clients_are_dropped(void **state)
         int64_t end = clock_monotonic_ms() + PATIENCE_MS;
         while (clock_monotonic_ms() < end && poll(&ready, 1, 30) == 0)
             client_send(fd, "a", 1);
-        assert_true(client_read(fd, answer, 1000));
+        client_read(fd, answer, 1000);
+        assert_non_null(strstr(answer, "408 Request Timeout"));
+        assert_non_null(strstr(answer, "application/problem+json"));
+        const char *body = strstr(answer, "\r\n\r\n");
+        assert_int_equal(atoi(strstr(answer, "Content-Length: ") + 16), strlen(body + 4));
         close(fd);
     }
     assert_int_equal(ask(*state, "GET /item/1 HTTP/1.1\r\n" END, answer), 200);
+}
+
+static void a_silent_connection_ends_without_a_word(void **state)
+{
+    static char answer[ANSWER];
+    int fd = client_open(*state);
+    assert_true(client_read(fd, answer, PATIENCE_MS));
+    assert_string_equal(answer, "");
+    close(fd);
+}
+
+static void an_address_has_a_cap(void **state)
+{
+    static char answer[ANSWER];
+    int fds[3];
+    for (int i = 0; i < 3; i++) {
+        fds[i] = client_open(*state);
+        client_send(fds[i], "GET /item/1 HTTP/1.1\r\n", 22);
+    }
+    clock_sleep_ms(50);
+    assert_int_equal(
+        client_ask(((struct service *)*state)->port, "GET /item/1 HTTP/1.1\r\n" END, answer), 0);
+    for (int i = 0; i < 3; i++) {
+        client_send(fds[i], END, strlen(END));
+        assert_true(client_read(fds[i], answer, PATIENCE_MS));
+        assert_non_null(strstr(answer, "200 OK"));
+        close(fds[i]);
+    }
+}
+
+static void headers_and_targets_have_limits(void **state)
+{
+    static char answer[ANSWER], request[32 << 10], filler[18000];
+    memset(filler, 'a', sizeof filler - 1);
+    snprintf(request, sizeof request, "GET /%.1100s HTTP/1.1\r\n" END, filler);
+    assert_int_equal(ask(*state, request, answer), 414);
+    assert_non_null(strstr(answer, "application/problem+json"));
+    snprintf(request, sizeof request, "GET /item/1 HTTP/1.1\r\nX-A: %.15000s\r\n" END, filler);
+    assert_int_equal(ask(*state, request, answer), 200);
+    snprintf(request, sizeof request, "GET /item/1 HTTP/1.1\r\nX-A: %.17000s\r\n" END, filler);
+    assert_int_equal(ask(*state, request, answer), 431);
+    assert_non_null(strstr(answer, "application/problem+json"));
+    int len = snprintf(request, sizeof request, "GET /item/1 HTTP/1.1\r\n");
+    for (int i = 0; i < 70; i++)
+        len += snprintf(request + len, sizeof request - (size_t)len, "X-%d: a\r\n", i);
+    snprintf(request + len, sizeof request - (size_t)len, END);
+    assert_int_equal(ask(*state, request, answer), 431);
+    assert_non_null(strstr(answer, "application/problem+json"));
 }
 
 static void a_parked_request_is_answered_when_its_time_is_over(void **state)
@@ -387,10 +413,18 @@ static void parked_requests_are_few_and_do_not_block_others(void **state)
     }
     assert_int_equal(ask(*state, "GET /item/1 HTTP/1.1\r\n" END, answer), 200);
     for (int i = 0; i < 20; i++) {
-        answered += client_read(fds[i], answer, 100);
+        bool over = client_read(fds[i], answer, 100);
+        answered += over;
+        assert_true(!over || (strstr(answer, "503 ") && strstr(answer, "Retry-After: ")));
         close(fds[i]);
     }
     assert_int_equal(answered, 4);
+}
+
+static void *drain(void *service)
+{
+    http_drain(((struct service *)service)->http, PATIENCE_MS);
+    return NULL;
 }
 
 static void a_stop_answers_what_is_parked(void **state)
@@ -405,6 +439,28 @@ static void a_stop_answers_what_is_parked(void **state)
     assert_true(client_read(fd, answer, PATIENCE_MS));
     assert_non_null(strstr(answer, "200 OK"));
     close(fd);
+}
+
+static void a_stop_answers_what_is_on_its_way(void **state)
+{
+    struct service *service = *state;
+    static char answer[ANSWER];
+    static const char request[] = "GET /item/1 HTTP/1.1\r\nHost: x\r\n\r\n";
+    int fds[50];
+    for (int i = 0; i < 50; i++)
+        fds[i] = client_open(service);
+    for (int i = 0; i < 25; i++)
+        client_send(fds[i], request, strlen(request));
+    pthread_t late;
+    assert_int_equal(pthread_create(&late, NULL, drain, service), 0);
+    for (int i = 25; i < 50; i++)
+        client_send(fds[i], request, strlen(request));
+    for (int i = 0; i < 50; i++) {
+        assert_true(client_read(fds[i], answer, PATIENCE_MS));
+        assert_true(strstr(answer, "200 OK") || strstr(answer, "503 "));
+        close(fds[i]);
+    }
+    pthread_join(late, NULL);
 }
 
 static void another_thread_can_answer(void **state)
@@ -441,6 +497,52 @@ static void a_taken_port_is_said_to_be(void **state)
 
 #define SERVED(test) cmocka_unit_test_setup_teardown(test, service_start, service_stop)
 
+static void who_was_not_accepted_is_told_so(void **state)
+{
+    static char answer[ANSWER];
+    struct err err;
+    char bound[LISTEN_TEXT];
+    int fds[3], listen_fd;
+    (void)state;
+    assert_int_equal(listen_open("127.0.0.1:0", &listen_fd, bound, &err), STATUS_OK);
+    for (int i = 0; i < 3; i++) {
+        fds[i] = client_connect(atoi(strrchr(bound, ':') + 1));
+        client_send(fds[i], "GET / HTTP/1.1\r\n\r\n", 18);
+    }
+    listen_close(listen_fd);
+    for (int i = 0; i < 3; i++) {
+        assert_true(client_read(fds[i], answer, PATIENCE_MS));
+        assert_non_null(strstr(answer, "503 Service Unavailable"));
+        const char *body = strstr(answer, "\r\n\r\n");
+        assert_int_equal(atoi(strstr(answer, "Content-Length: ") + 16), strlen(body + 4));
+        close(fds[i]);
+    }
+}
+
+static void every_answer_names_its_request(void **state)
+{
+    static char answer[ANSWER];
+    static const char long_one[] = "0123456789012345678901234567890123456789"
+                                   "0123456789012345678901234567890123456789";
+    static const char *const bad[] = {"a b", "", "<x>", "a\"b", long_one};
+    char request[256];
+    assert_int_equal(ask(*state, "GET /item/1 HTTP/1.1\r\nX-Request-Id: mine-1.A_\r\n" END, answer),
+                     200);
+    assert_non_null(strstr(answer, "X-Request-Id: mine-1.A_\r\n"));
+    assert_int_equal(ask(*state, "GET /broken HTTP/1.1\r\nX-Request-Id: mine-2\r\n" END, answer),
+                     409);
+    assert_non_null(strstr(answer, "X-Request-Id: mine-2\r\n"));
+    assert_non_null(strstr(answer, "\"request_id\":\"mine-2\""));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        snprintf(request, sizeof request, "GET /none HTTP/1.1\r\nX-Request-Id: %s\r\n" END, bad[i]);
+        assert_int_equal(ask(*state, request, answer), 404);
+        const char *id = strstr(answer, "X-Request-Id: "), *again = strstr(answer, "request_id");
+        assert_non_null(id);
+        assert_non_null(again);
+        assert_int_equal(strspn(id + 14, "0123456789abcdef-"), strcspn(id + 14, "\r"));
+    }
+}
+
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -452,11 +554,17 @@ int main(void)
         SERVED(compressed_bodies_are_bounded_when_unpacked),
         SERVED(a_connection_carries_several_requests),
         SERVED(slow_clients_are_dropped),
+        SERVED(a_silent_connection_ends_without_a_word),
+        SERVED(headers_and_targets_have_limits),
+        cmocka_unit_test_setup_teardown(an_address_has_a_cap, service_start_capped, service_stop),
         SERVED(a_parked_request_is_answered_when_its_time_is_over),
         SERVED(a_parked_request_is_answered_when_there_is_news),
         SERVED(parked_requests_are_few_and_do_not_block_others),
         SERVED(a_stop_answers_what_is_parked),
+        SERVED(a_stop_answers_what_is_on_its_way),
+        cmocka_unit_test(who_was_not_accepted_is_told_so),
         SERVED(another_thread_can_answer),
+        SERVED(every_answer_names_its_request),
         SERVED(a_taken_port_is_said_to_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
  * to the same parameters as the chain, to the bit. */
 // links: server
 #include "api/base/clock.h"
+#include "api/wire/manifest.h"
 #include "model/learn/compress.h"
 #include "server/planner.h"
 #include "server/versions.h"
@@ -67,8 +68,23 @@ struct chain {
 static enum status chain_release(struct store *store, void *ctx, struct err *err)
 {
     struct chain *c = ctx;
+    struct buf manifest = {.max = LIMIT_ENVELOPE_BYTES};
+    struct manifest m = {.sequence = 1,
+                         .version = c->release.version,
+                         .base_version = c->release.base_version,
+                         .created_ms = 1,
+                         .expires_ms = 2,
+                         .size = c->release.size_bytes,
+                         .parameters = c->release.parameters};
+    memset(m.base.config, 'a', HASH_HEX - 1);
+    memset(m.base.model, 'a', HASH_HEX - 1);
+    memset(m.base.encoder, 'a', HASH_HEX - 1);
+    TRY(manifest_encode(&m, &manifest, err));
+    c->release.manifest = (const char *)manifest.data;
     TRY(store_round_create_rollback(store, 0, &c->release.round, err));
-    return store_release_add(store, &c->release, c->patch.data, c->patch.len, err);
+    enum status status = store_release_add(store, &c->release, c->patch.data, c->patch.len, err);
+    buf_free(&manifest);
+    return status;
 }
 
 /* One more version, of a random update. */
@@ -97,9 +113,9 @@ static void chain_grow(struct place *place, struct chain *c, int64_t version)
                                   .created_ms = 1,
                                   .sha256 = c->sha256,
                                   .base_set_sha256 = "b",
-                                  .set_sha256 = "s",
-                                  .manifest = "{\"version\":3,\"size\":1}"};
+                                  .set_sha256 = "s"};
     assert_int_equal(place_apply(place, chain_release, c), STATUS_OK);
+    place_sign(place, version);
 }
 
 static void chain_open(struct chain *c)
@@ -124,7 +140,7 @@ static void chain_close(struct chain *c)
 
 struct made {
     struct squash squash;
-    char sha256[HASH_HEX], manifest[512];
+    char sha256[HASH_HEX], manifest[2048];
 };
 
 static bool made_take(void *ctx, const struct squash *squash)

@@ -350,7 +350,9 @@ static const char old_rows[] =
     "PRAGMA user_version=1;"
     "INSERT INTO rounds VALUES(1,'released','count','{}','{}',NULL,1,2,3,1,3,1);"
     "INSERT INTO uploads VALUES(1,'00',NULL,'edge-1',1,0,3,12,5,1);"
-    "INSERT INTO releases VALUES(1,0,1,8,10,3,'aa','bb','cc','{}');";
+    "INSERT INTO releases VALUES(1,0,1,8,10,3,'aa','bb','cc','{}');"
+    "INSERT INTO releases VALUES(2,1,1,8,10,3,'aa','bb','cc','{}');"
+    "INSERT INTO envelopes VALUES(1,1,1,1,'{}',NULL);";
 
 static bool old_see(void *ctx, const struct release *release)
 {
@@ -372,6 +374,8 @@ static void a_database_of_the_first_schema_opens(void **state)
     assert_int_equal(store_open(&place->io.io, place->dir, &place->store, NULL), STATUS_OK);
     assert_int_equal(store_release(place->store, 1, old_see, found, NULL), STATUS_OK);
     assert_string_equal(found, "complete");
+    assert_int_equal(store_release(place->store, 2, old_see, found, NULL), STATUS_OK);
+    assert_string_equal(found, "unsigned");
     assert_int_equal(store_upload(place->store, 1, lineage_see, lineage, NULL), STATUS_OK);
     assert_int_equal(lineage[1], 1);
     place_upload(place, "new");

@@ -101,6 +101,45 @@ static void a_newer_release_supersedes_an_unfinished_one(void **state)
     assert_string_equal(look(place, 3).state, "rolling");
 }
 
+static bool count_see(void *ctx, const struct release *release)
+{
+    (void)release;
+    ++*(int *)ctx;
+    return true;
+}
+
+static enum status unsigned_run(struct store *store, void *ctx, struct err *err)
+{
+    struct releasing *r = ctx;
+    r->release.state = rollout_state_name(ROLLOUT_UNSIGNED);
+    return release_run(store, r, err);
+}
+
+static void a_release_rolls_once_it_is_signed(void **state)
+{
+    struct place *place = *state;
+    int listed = 0;
+    struct releasing second = {.release = {.version = 2, .base_version = 1}, .content = "2"};
+    struct releasing third = {.release = {.version = 3, .base_version = 2}, .content = "3"};
+    place_release(place, 1, "100%");
+    place_sign(place, 1);
+    assert_int_equal(place_apply(place, unsigned_run, &second), STATUS_OK);
+    assert_int_equal(place_apply(place, unsigned_run, &third), STATUS_OK);
+    assert_string_equal(look(place, 1).state, "rolling");
+    assert_string_equal(look(place, 3).state, "unsigned");
+    assert_int_equal(store_releases(place->store, 0, 9, count_see, &listed, NULL), STATUS_OK);
+    assert_int_equal(listed, 1);
+    place_sign(place, 3);
+    assert_string_equal(look(place, 1).state, "superseded");
+    assert_string_equal(look(place, 3).state, "rolling");
+    place_sign(place, 2); /* the newest was signed first */
+    assert_string_equal(look(place, 2).state, "superseded");
+    assert_string_equal(look(place, 3).state, "rolling");
+    place_sign(place, 3); /* anew */
+    assert_int_equal(store_releases_all(place->store, count_see, &listed, NULL), STATUS_OK);
+    assert_int_equal(listed, 4);
+}
+
 static void halting_and_resuming_hold_over_a_restart(void **state)
 {
     struct place *place = *state;
@@ -224,6 +263,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         PLACED(a_newer_release_supersedes_an_unfinished_one),
+        PLACED(a_release_rolls_once_it_is_signed),
         PLACED(halting_and_resuming_hold_over_a_restart),
         PLACED(a_step_does_not_undo_a_halt),
         PLACED(a_withdrawn_release_is_offered_no_more),

@@ -71,7 +71,7 @@ static void a_target_has_a_length(void **state)
     memset(text, 'a', sizeof text - 1);
     text[0] = '/';
     text[TARGET_BYTES] = '\0';
-    assert_int_equal(target_parse(text, &t, &err), STATUS_USAGE);
+    assert_int_equal(target_parse(text, &t, &err), STATUS_TOO_LARGE);
     text[TARGET_BYTES - 1] = '\0';
     assert_int_equal(target_parse(text, &t, &err), STATUS_OK);
 }
