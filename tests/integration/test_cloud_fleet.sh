@@ -136,14 +136,21 @@ size=$(stat -c %s "$work/answer")
 expect "what is offered then" "$(get '/deltas?after=1&device=d02&squash=1')" 200
 expect "the way" "$(answer '.deltas[] | [.base_version, .version, .size] | @csv')" "1,3,$size"
 expect "its manifest" "$(get '/deltas/3/manifest?from=1')" 200
-expect "its base" "$(answer .base_set_sha256)" "$set1"
+expect "its base" "$(answer '.payload | @base64d | fromjson | .base_set_sha256')" "$set1"
+expect "its patch" "$(answer '.payload | @base64d | fromjson | .patch.size')" "$size"
+expect "its signatures" "$(answer '.signatures | length')" 1
+expect "its sequence is the version's" "$(answer '.payload | @base64d | fromjson | .sequence')" \
+    "$(curl -sS "$url/deltas/3/manifest" | jq '.payload | @base64d | fromjson | .sequence')"
 expect "from itself" "$(get '/deltas/3?from=3')" 400
 expect "from 0" "$(get '/deltas/3?from=0')" 200
 feedback 3 applied d01
 feedback 3 applied d02
 round_make 3 3
 expect "the next round's base" "$(curl -sS "$url/releases/4" | jq .base_version)" 3
-expect "its parameters" "$(curl -sS "$url/deltas/4/manifest" | jq -r .base_set_sha256)" "$set1"
+expect "its parameters" "$(curl -sS "$url/deltas/4/manifest" |
+    jq -r '.payload | @base64d | fromjson | .base_set_sha256')" "$set1"
+expect "devices counted" "$(curl -sS "$url/metrics" | awk '/^cdcca_devices/ { n += $2 } END { print n }')" \
+    "$(curl -sS "$url/fleet" | jq .devices)"
 
 # lineage
 expect "an upload's release" "$(curl -sS "$url/tokens/1" | jq -c '[.round, .version]')" '[1,1]'
