@@ -128,7 +128,8 @@ static enum status other_visit(struct backup *backup, const char *name, mode_t m
 {
     if (S_ISDIR(mode)) {
         TRY(folder_make(backup, name, err));
-        if (strcmp(name, "blobs") == 0 || strcmp(name, "patches") == 0)
+        if (strcmp(name, "blobs") == 0 || strcmp(name, "patches") == 0 ||
+            strcmp(name, "squashes") == 0) /* a cache */
             return STATUS_OK;
         return folder_walk(backup, name, other_visit, err);
     }
@@ -231,6 +232,10 @@ static enum status rows_copy(struct backup *backup, struct db *live, struct db *
 {
     struct naming uploads = {.folder = "blobs", .count = &backup->count.uploads};
     struct naming releases = {.folder = "patches", .count = &backup->count.releases};
+    int64_t caches = 0;
+    TRY(db_int(copy, err, &caches, "SELECT count(*) FROM sqlite_master WHERE name='squashes'", ""));
+    if (caches)
+        TRY(db_change(copy, err, "UPDATE squashes SET stored=0", ""));
     TRY(named_copy(backup, "release", "SELECT version,sha256 FROM releases", &releases, live, copy,
                    err));
     return named_copy(backup, "upload", "SELECT id,sha256 FROM uploads", &uploads, live, copy, err);

@@ -57,8 +57,10 @@ enum status db_open(const char *path, bool writable, struct db **out, struct err
     }
     (*out)->handle = db;
     if (writable)
-        status = db_exec(
-            *out, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;", err);
+        status = db_exec(*out,
+                         "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA "
+                         "foreign_keys=ON; PRAGMA secure_delete=ON;",
+                         err);
     if (status != STATUS_OK) {
         db_close(*out);
         *out = NULL;
@@ -156,8 +158,8 @@ bool db_in_transaction(struct db *db)
     return !sqlite3_get_autocommit(db->handle);
 }
 
-static enum status walk(struct db *db, struct err *err, db_visit *visit, void *ctx, const char *sql,
-                        const char *kinds, va_list values)
+enum status db_select_list(struct db *db, struct err *err, db_visit *visit, void *ctx,
+                           const char *sql, const char *kinds, va_list values)
 {
     sqlite3_stmt *statement = NULL;
     enum status status = prepare(db, &statement, err, sql, kinds, values);
@@ -178,7 +180,7 @@ enum status db_select(struct db *db, struct err *err, db_visit *visit, void *ctx
 {
     va_list values;
     va_start(values, kinds);
-    enum status status = walk(db, err, visit, ctx, sql, kinds, values);
+    enum status status = db_select_list(db, err, visit, ctx, sql, kinds, values);
     va_end(values);
     return status;
 }
@@ -194,7 +196,7 @@ enum status db_int(struct db *db, struct err *err, int64_t *out, const char *sql
 {
     va_list values;
     va_start(values, kinds);
-    enum status status = walk(db, err, int_take, out, sql, kinds, values);
+    enum status status = db_select_list(db, err, int_take, out, sql, kinds, values);
     va_end(values);
     return status;
 }

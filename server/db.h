@@ -6,6 +6,7 @@
 #define CDCCA_DB_H
 
 #include "api/base/status.h"
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -29,6 +30,8 @@ bool db_in_transaction(struct db *db);
 typedef bool db_visit(void *ctx, struct db_row *row);
 enum status db_select(struct db *db, struct err *err, db_visit *visit, void *ctx, const char *sql,
                       const char *kinds, ...);
+enum status db_select_list(struct db *db, struct err *err, db_visit *visit, void *ctx,
+                           const char *sql, const char *kinds, va_list values);
 int64_t db_row_int(struct db_row *row, int column); /* NULL reads as 0 */
 const char *db_row_text(struct db_row *row, int column);
 /* The first column of the first row; STATUS_NOT_FOUND likewise. */

@@ -2,11 +2,6 @@
 #include "server/envelopes.h"
 #include "server/store_parts.h"
 
-const char envelopes_schema[] =
-    "CREATE TABLE IF NOT EXISTS envelopes("
-    "  version INTEGER PRIMARY KEY REFERENCES releases(version), sequence INTEGER NOT NULL,"
-    "  expires_ms INTEGER NOT NULL, keys INTEGER NOT NULL, envelope TEXT, waiting TEXT);";
-
 /* ---- writing ---- */
 
 enum status envelopes_sequence(struct store *store, int64_t *out, struct err *err)

@@ -37,7 +37,4 @@ enum status envelopes_waiting(struct store *store, int limit, envelope_visit *vi
 enum status envelopes_due(struct store *store, int64_t before_ms, int64_t keys, bool can_sign,
                           bool *due, struct err *err);
 
-/* Made when the store is opened. */
-extern const char envelopes_schema[];
-
 #endif

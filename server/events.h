@@ -6,8 +6,8 @@
  *   upload   {"id", "device", "instances", "size"}
  *   round    {"id", "state"}
  *   step     {"round", "step", "steps", "loss"}         at most four a second
- *   release  {"version", "round", "size", "sha256"}
- *   device   what a device reported
+ *   release  {"version", "round", "size", "sha256"}, and when its rollout moves {"version",
+ * "state", "stage"?} device   {"id", "version"?}, and of an update {"id", "version", "outcome"}
  *   reset    {}                                         events are missing before this one
  *   end      {"reason": "stopping" | "too slow"}        the last of a stream
  *

@@ -3,6 +3,8 @@
 #include "server/learner.h"
 #include "api/base/log.h"
 #include "server/lessons.h"
+#include "server/report.h"
+#include "server/versions.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +16,7 @@ static const size_t LESSONS_BYTES = (size_t)192 << 20;
 struct learner {
     struct io *io;
     char state_dir[LEARNER_PATH];
+    size_t patch_bytes;
     struct mllm *teacher, *student; /* student: the factory's, with a neutral trainable set */
     struct mllm *edge;              /* a clone; edge_set lists its trainable parameters */
     struct trainable edge_set;
@@ -68,6 +71,7 @@ enum status learner_create(const struct learner_config *config, struct learner *
     if (!learner)
         return err_set(err, STATUS_NO_MEMORY, "out of memory");
     learner->io = config->io;
+    learner->patch_bytes = config->patch_bytes;
     enum status status =
         io_join(learner->state_dir, sizeof learner->state_dir, config->data_dir, "state", err);
     if (status == STATUS_OK)
@@ -123,6 +127,11 @@ enum status learner_check(const struct learner_config *config, struct err *err)
 const struct facts *learner_facts(const struct learner *learner)
 {
     return &learner->facts;
+}
+
+const struct mllm *learner_student(const struct learner *learner)
+{
+    return learner->student;
 }
 
 /* ---- state on disk ---- */
@@ -183,30 +192,6 @@ static enum status edge_reset(struct learner *learner, struct err *err)
     return STATUS_OK;
 }
 
-static bool copy_hash(void *ctx, const struct release *release)
-{
-    snprintf(ctx, HASH_HEX, "%s", release->sha256);
-    return true;
-}
-
-static enum status edge_apply(struct learner *learner, struct store *store, int64_t version,
-                              struct err *err)
-{
-    char sha256[HASH_HEX], path[LEARNER_PATH];
-    struct buf patch = {.max = LIMIT_DELTA_BYTES};
-    struct delta delta;
-    TRY(store_release(store, version, copy_hash, sha256, err));
-    TRY(store_patch_path(store, sha256, path, sizeof path, err));
-    enum status status = io_read_file(learner->io, path, &patch, err);
-    if (status == STATUS_OK)
-        status = delta_decode(patch.data, patch.len, &delta, err);
-    buf_free(&patch);
-    TRY(status);
-    status = compress_apply(&learner->edge_set, &delta, err);
-    delta_free(&delta);
-    return status;
-}
-
 /* The edge's parameters at the last version: from their file, or by every delta once more. */
 static enum status edge_restore(struct learner *learner, struct store *store,
                                 const struct last *last, struct err *err)
@@ -223,9 +208,9 @@ static enum status edge_restore(struct learner *learner, struct store *store,
         return STATUS_OK;
     log_line(LOG_WARN, "learner", "%s is of no use (%s); applying every delta again", path,
              why.text[0] ? why.text : "another version");
-    TRY(edge_reset(learner, err));
-    for (int64_t v = 1; v <= last->version; v++)
-        TRY(edge_apply(learner, store, v, err));
+    TRY(versions_read(learner->io, store, learner->student, last->version, learner->edge_values,
+                      err));
+    trainable_write(&learner->edge_set, learner->edge_values);
     if (!edge_is(learner, last->set_hash))
         return err_set(err, STATUS_CORRUPT, "the deltas do not add up to version %lld's SHA-256",
                        (long long)last->version);
@@ -246,12 +231,22 @@ static enum status distiller_renew(struct learner *learner, struct err *err)
     return status;
 }
 
+/* A master that has these values, and no history. */
+static enum status distiller_begin(struct learner *learner, const float *values, struct err *err)
+{
+    struct trainable set;
+    TRY(distiller_renew(learner, err));
+    TRY(trainable_list(distiller_student(learner->distiller), &set, err));
+    trainable_write(&set, values);
+    trainable_free(&set);
+    return STATUS_OK;
+}
+
 /* Without a usable file the master starts from the edge's parameters: only the feedback is lost. */
 static enum status distiller_restore(struct learner *learner, int64_t round, struct err *err)
 {
     char path[LEARNER_PATH];
     struct err why;
-    struct trainable set;
     TRY(distiller_renew(learner, err));
     if (round == 0)
         return STATUS_OK;
@@ -259,11 +254,7 @@ static enum status distiller_restore(struct learner *learner, int64_t round, str
     if (distiller_load(learner->io, learner->distiller, path, &why) == STATUS_OK)
         return STATUS_OK;
     log_line(LOG_WARN, "learner", "starting from the devices' parameters: %s", why.text);
-    TRY(distiller_renew(learner, err));
-    TRY(trainable_list(distiller_student(learner->distiller), &set, err));
-    trainable_write(&set, learner->edge_values);
-    trainable_free(&set);
-    return STATUS_OK;
+    return distiller_begin(learner, learner->edge_values, err);
 }
 
 enum status learner_restore(struct learner *learner, struct store *store, struct err *err)
@@ -326,6 +317,21 @@ static void outcome_hashes(struct outcome *out, const struct delta *delta)
     out->parameters = delta->parameters;
 }
 
+/* Takes the delta: the patch as it travels, and what there is to say of it. */
+static enum status outcome_fill(struct learner *learner, struct delta *delta, struct outcome *out,
+                                struct err *err)
+{
+    out->patch.max = LIMIT_DELTA_BYTES;
+    out->tensors.max = TENSORS_MAX;
+    enum status status = delta_encode(delta, &out->patch, err);
+    if (status == STATUS_OK)
+        status = tensors_write(&learner->edge_set, delta, &out->tensors, err);
+    if (status == STATUS_OK)
+        outcome_hashes(out, delta);
+    delta_free(delta);
+    return status;
+}
+
 static enum status master_read(struct learner *learner, float *out, struct err *err)
 {
     struct trainable set;
@@ -335,37 +341,53 @@ static enum status master_read(struct learner *learner, float *out, struct err *
     return STATUS_OK;
 }
 
-/* master - edge as a patch; next_values: what devices will have after it. */
+static enum status update_encode(struct learner *learner, const float *master,
+                                 const struct compress_options *options, struct outcome *out,
+                                 struct err *err)
+{
+    struct delta delta;
+    TRY(compress_encode(&learner->edge_set, learner->edge_values, master, learner->version,
+                        learner->version + 1, options, &delta, learner->next_values, err));
+    return outcome_fill(learner, &delta, out, err);
+}
+
+/* master - edge as a patch; next_values: what devices will have after it. A patch over the smallest
+ * budget of a device class is made again under it: every device gets the same bits, so the budget
+ * of one class is that of all. */
 static enum status update_code(struct learner *learner, const struct compress_options *options,
                                struct outcome *out, struct err *err)
 {
-    struct delta delta;
     float *master = calloc(learner->edge_set.values + 1, sizeof *master);
     if (!master)
         return err_set(err, STATUS_NO_MEMORY, "out of memory");
+    struct compress_options within = *options;
+    within.codec = '\0';
+    within.budget_bytes = learner->patch_bytes;
     enum status status = master_read(learner, master, err);
     if (status == STATUS_OK)
-        status = compress_encode(&learner->edge_set, learner->edge_values, master, learner->version,
-                                 learner->version + 1, options, &delta, learner->next_values, err);
+        status = update_encode(learner, master, options, out, err);
+    if (status == STATUS_OK && learner->patch_bytes && out->patch.len > learner->patch_bytes) {
+        outcome_free(out);
+        status = update_encode(learner, master, &within, out, err);
+    }
     free(master);
-    TRY(status);
-    out->patch.max = LIMIT_DELTA_BYTES;
-    status = delta_encode(&delta, &out->patch, err);
-    if (status == STATUS_OK)
-        outcome_hashes(out, &delta);
-    delta_free(&delta);
     return status;
+}
+
+static enum status edge_save(struct learner *learner, int64_t version, struct err *err)
+{
+    char path[LEARNER_PATH];
+    trainable_write(&learner->edge_set, learner->next_values);
+    TRY(state_path(learner, "edge", version, path, err));
+    return trainable_save(learner->io, &learner->edge_set, version, path, err);
 }
 
 static enum status state_save(struct learner *learner, int64_t round, const struct outcome *out,
                               struct err *err)
 {
     char path[LEARNER_PATH];
-    if (out->released) {
-        trainable_write(&learner->edge_set, learner->next_values);
-        TRY(state_path(learner, "edge", out->version, path, err));
-        TRY(trainable_save(learner->io, &learner->edge_set, out->version, path, err));
-    }
+    if (out->released)
+        TRY(edge_save(learner, out->version, err));
     TRY(state_path(learner, "distiller", round, path, err));
     return distiller_save(learner->io, learner->distiller, path, err);
 }
@@ -380,6 +402,21 @@ enum status learner_round(struct learner *learner, struct store *store, int64_t 
         TRY(update_code(learner, &settings->compress, out, err));
     out->released = out->report.passed;
     return state_save(learner, round, out, err);
+}
+
+/* There is no file of the distiller after it: a master without history is made from the edge's. */
+enum status learner_rollback(struct learner *learner, struct store *store, int64_t target,
+                             struct outcome *out, struct err *err)
+{
+    struct delta delta;
+    *out = (struct outcome){.report.passed = true};
+    TRY(versions_read(learner->io, store, learner->student, target, learner->next_values, err));
+    TRY(compress_exact(&learner->edge_set, learner->edge_values, learner->next_values,
+                       learner->version, learner->version + 1, &delta, err));
+    TRY(outcome_fill(learner, &delta, out, err));
+    out->released = true;
+    TRY(distiller_begin(learner, learner->next_values, err));
+    return edge_save(learner, out->version, err);
 }
 
 static void state_remove(struct learner *learner, const char *what, int64_t number)
@@ -404,4 +441,5 @@ void learner_adopt(struct learner *learner, int64_t round, const struct outcome 
 void outcome_free(struct outcome *outcome)
 {
     buf_free(&outcome->patch);
+    buf_free(&outcome->tensors);
 }

@@ -26,11 +26,13 @@
 enum { WRITES_WAITING = 256, DRAIN_MS = 4000, LOOK_S = 1 };
 
 struct serve_options {
-    const char *listen, *data, *teacher, *student, *log, *log_level;
+    const char *listen, *data, *teacher, *student, *log, *log_level, *rollout, *class_budget;
     const char *keys; /* NULL: DATA/keys, made at the first start */
     const char *tls_cert, *tls_key, *behind_proxy;
-    int64_t round_uploads, round_every, threads, connections, per_address, manifest_life,
-        device_bytes_per_day;
+    int64_t round_uploads, round_every, threads, connections, per_address, silent_after;
+    int64_t manifest_life, device_bytes_per_day;
+    double retain_days;
+    int64_t patch_bytes; /* the smallest class's budget, 0: none */
     bool check, auth, insecure;
 };
 
@@ -40,7 +42,9 @@ static enum status options_read(int argc, char **argv, struct serve_options *out
                                   .data = "cdcca-data",
                                   .log = "text",
                                   .log_level = "info",
+                                  .rollout = "100%",
                                   .connections = 1024,
+                                  .silent_after = 900,
                                   .manifest_life = 30 * 24 * 60 * 60,
                                   .device_bytes_per_day = 256 << 20};
     const struct option table[] = {
@@ -55,6 +59,14 @@ static enum status options_read(int argc, char **argv, struct serve_options *out
          "start a round when N new instances are there; 0: off"},
         {"round-every", OPTION_INT, &out->round_every, 0, 1e9, "SECONDS",
          "start a round that often, given new uploads; 0: off"},
+        {"rollout", OPTION_STRING, &out->rollout, 0, 0, "PLAN",
+         "stages [CHANNEL=]SHARE[:SOAK[:SUCCESS[:ERRORS]]], as 10%:10m,50%:30m:90%:5%,100%; 100%"},
+        {"silent-after", OPTION_INT, &out->silent_after, 1, 1e8, "SECONDS",
+         "a device not heard of for so long is silent, after an offer an error; 900"},
+        {"class-budget", OPTION_STRING, &out->class_budget, 0, 0, "CLASS=BYTES,...",
+         "the most that a round's patch may take for devices of a class"},
+        {"retain-days", OPTION_NUMBER, &out->retain_days, 0, 36500, "N",
+         "remove uploads N days after their round; 0: keep them"},
         {"threads", OPTION_INT, &out->threads, 0, 64, "N", "that train; 0: one per core"},
         {"connections", OPTION_INT, &out->connections, 16, 65536, "N", "at once; 1024"},
         {"connections-per-address", OPTION_INT, &out->per_address, 0, 65536, "N",
@@ -91,7 +103,9 @@ static enum status options_read(int argc, char **argv, struct serve_options *out
         return err_set(err, STATUS_USAGE, "--teacher DIR and --student DIR are needed");
     if (!out->tls_cert != !out->tls_key)
         return err_set(err, STATUS_USAGE, "--tls-cert FILE and --tls-key FILE go together");
-    return STATUS_OK;
+    struct rollout_plan plan;
+    TRY(rollout_plan_parse(out->rollout, &plan, err));
+    return planner_budget_parse(out->class_budget, &out->patch_bytes, err);
 }
 
 static enum status log_format_set(const char *name, struct err *err)
@@ -125,14 +139,21 @@ struct service {
     char bound[LISTEN_TEXT];
 };
 
-static void on_release(void *ctx)
+static void on_news(void *ctx)
 {
     struct http *http = atomic_load(&((struct service *)ctx)->cloud.http);
     if (http)
         http_wake(http);
 }
 
-static void on_news(void *ctx)
+static void on_release(void *ctx)
+{
+    struct service *service = ctx;
+    fleet_wake(service->cloud.fleet);
+    on_news(service);
+}
+
+static void on_event(void *ctx)
 {
     struct http *http = atomic_load(&((struct service *)ctx)->cloud.http);
     if (http)
@@ -192,6 +213,27 @@ static enum status service_expose(struct service *service, const struct serve_op
     return STATUS_OK;
 }
 
+static enum status fleet_open(struct service *service, const struct serve_options *options,
+                              struct err *err)
+{
+    struct cloud *cloud = &service->cloud;
+    struct fleet_config fleet = {.store = cloud->store,
+                                 .silent_ms = options->silent_after * 1000,
+                                 .retain_ms = (int64_t)(options->retain_days * 86400000),
+                                 .data_dir = options->data,
+                                 .events = cloud->events,
+                                 .on_change = on_news,
+                                 .ctx = service};
+    struct planner_config planner = {.io = cloud->io,
+                                     .store = cloud->store,
+                                     .student = learner_student(cloud->learner),
+                                     .cache_bytes = PLANNER_CACHE_BYTES,
+                                     .on_change = on_news,
+                                     .ctx = service};
+    TRY(fleet_create(&fleet, &cloud->fleet, err));
+    return planner_create(&planner, &cloud->planner, err);
+}
+
 /* Everything that must hold before a request can be served. The port comes first: it is the most
  * likely thing to be wrong, and loading models takes a while. */
 static enum status service_open(struct service *service, const struct serve_options *options,
@@ -202,7 +244,8 @@ static enum status service_open(struct service *service, const struct serve_opti
                                      .data_dir = options->data,
                                      .teacher_dir = options->teacher,
                                      .student_dir = options->student,
-                                     .threads = (int)options->threads};
+                                     .threads = (int)options->threads,
+                                     .patch_bytes = (size_t)options->patch_bytes};
     TRY(service_expose(service, options, err));
     TRY(listen_open(options->listen, &service->listen_fd, service->bound, err));
     TRY(events_create(&cloud->events, err));
@@ -215,11 +258,13 @@ static enum status service_open(struct service *service, const struct serve_opti
     TRY(learner_create(&learner, &cloud->learner, err));
     TRY(learner_restore(cloud->learner, cloud->store, err));
     TRY(writer_create(cloud->store, WRITES_WAITING, &cloud->writer, err));
+    TRY(fleet_open(service, options, err));
     struct rounds_config rounds = {.store = cloud->store,
                                    .learner = cloud->learner,
                                    .signer = cloud->signer,
                                    .upload_instances = options->round_uploads,
                                    .every_s = options->round_every,
+                                   .plan = options->rollout,
                                    .events = cloud->events,
                                    .metrics = cloud->metrics,
                                    .on_release = on_release,
@@ -245,7 +290,8 @@ static enum status service_start(struct service *service, const struct serve_opt
     TRY(http_start(&config, service->listen_fd, &service->http, err));
     service->listen_fd = -1;
     atomic_store(&service->cloud.http, service->http);
-    events_on_news(service->cloud.events, on_news, service);
+    events_on_news(service->cloud.events, on_event, service);
+    TRY(fleet_run(service->cloud.fleet, err));
     TRY(signer_run(service->cloud.signer, err));
     return rounds_run(service->cloud.rounds, err);
 }
@@ -261,11 +307,17 @@ static void service_close(struct service *service)
         http_drain(service->http, DRAIN_MS);
     if (cloud->rounds)
         rounds_stop(cloud->rounds);
+    if (cloud->fleet)
+        fleet_stop(cloud->fleet);
+    if (cloud->planner)
+        planner_stop(cloud->planner);
     writer_destroy(cloud->writer);
     if (cloud->events)
         events_on_news(cloud->events, NULL, NULL);
     signer_destroy(cloud->signer);
     http_stop(service->http);
+    fleet_destroy(cloud->fleet);
+    planner_destroy(cloud->planner);
     rounds_destroy(cloud->rounds);
     events_destroy(cloud->events);
     metrics_destroy(cloud->metrics);

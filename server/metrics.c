@@ -236,7 +236,12 @@ static bool gauges_write(const struct metrics_gauges *now, struct buf *out)
     for (size_t i = 0; i < sizeof gauges / sizeof *gauges; i++)
         if (!number(out, gauges[i].name, gauges[i].type, gauges[i].help, (double)gauges[i].value))
             return false;
-    return true;
+    return head(out, "cdcca_devices", "gauge", "Devices, by their health.") &&
+           buf_printf(out,
+                      "cdcca_devices{health=\"ok\"} %" PRId64 "\n"
+                      "cdcca_devices{health=\"failing\"} %" PRId64 "\n"
+                      "cdcca_devices{health=\"silent\"} %" PRId64 "\n",
+                      now->devices_ok, now->devices_failing, now->devices_silent) == STATUS_OK;
 }
 
 /* The second number of statm, in pages. */

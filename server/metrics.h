@@ -25,6 +25,7 @@ struct metrics_gauges {
     bool round_running;
     int64_t release_version, release_bytes; /* the newest; 0: none */
     int64_t uploads_new;                    /* instances that no round has used */
+    int64_t devices_ok, devices_failing, devices_silent;
 };
 enum status metrics_write(struct metrics *metrics, const struct metrics_gauges *now,
                           struct buf *out, struct err *err);

@@ -1,5 +1,7 @@
 /* See report.h. */
 #include "server/report.h"
+#include "model/learn/compress.h"
+#include <stdlib.h>
 #include <string.h>
 
 bool losses_json(json *object, const float *losses, int count, int stride)
@@ -34,17 +36,53 @@ static bool report_fill(json *out, const struct distill_report *r)
            json_set_number(out, "teacher_seconds", r->teacher_seconds);
 }
 
-enum status report_write(const struct distill_report *report, const float *losses, int count,
-                         int stride, struct buf *out, struct err *err)
+/* Prints and frees value; ok: it was filled in. */
+static enum status text_write(json *value, bool ok, struct buf *out, struct err *err)
 {
-    json *value = json_object_new();
-    bool ok = value && report_fill(value, report) && losses_json(value, losses, count, stride) &&
-              json_print(value, false, out) == STATUS_OK && buf_append(out, "", 1) == STATUS_OK;
+    ok = ok && value && json_print(value, false, out) == STATUS_OK &&
+         buf_append(out, "", 1) == STATUS_OK;
     json_free(value);
     if (!ok)
         return err_set(err, STATUS_NO_MEMORY, "out of memory");
     out->len--;
     return STATUS_OK;
+}
+
+enum status report_write(const struct distill_report *report, const float *losses, int count,
+                         int stride, struct buf *out, struct err *err)
+{
+    json *value = json_object_new();
+    bool ok = value && report_fill(value, report) && losses_json(value, losses, count, stride);
+    return text_write(value, ok, out, err);
+}
+
+static json *tensor_json(const struct param *param, char codec, size_t bytes)
+{
+    char letter[2] = {codec, '\0'};
+    json *out = json_object_new();
+    if (out && json_set_string(out, "name", param->name) && json_set_string(out, "codec", letter) &&
+        json_set_int(out, "values", (int64_t)param_count(param)) &&
+        json_set_int(out, "bytes", (int64_t)bytes))
+        return out;
+    json_free(out);
+    return NULL;
+}
+
+enum status tensors_write(const struct trainable *set, const struct delta *delta, struct buf *out,
+                          struct err *err)
+{
+    size_t *bytes = calloc((size_t)set->count + 1, sizeof *bytes);
+    if (!bytes)
+        return err_set(err, STATUS_NO_MEMORY, "out of memory");
+    enum status status = compress_sizes(set, delta, bytes, err);
+    json *list = status == STATUS_OK ? json_array_new() : NULL;
+    bool ok = list;
+    for (int t = 0; t < set->count && ok; t++)
+        ok = json_append_take(list, tensor_json(set->params[t], delta->codecs[t], bytes[t]));
+    free(bytes);
+    if (status == STATUS_OK)
+        return text_write(list, ok, out, err);
+    return status;
 }
 
 void outcome_manifest(const struct outcome *outcome, const struct facts *facts,

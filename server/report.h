@@ -6,7 +6,7 @@
 #include "api/wire/manifest.h"
 #include "server/learner.h"
 
-enum { REPORT_MAX = 64 << 10 };
+enum { REPORT_MAX = 64 << 10, TENSORS_MAX = 8 << 20 };
 
 /* Appends NUL-terminated text (the NUL is not counted). losses: every stride-th step's. */
 enum status report_write(const struct distill_report *report, const float *losses, int count,
@@ -14,6 +14,9 @@ enum status report_write(const struct distill_report *report, const float *losse
 /* Without sequence and times, which the signer sets. */
 void outcome_manifest(const struct outcome *outcome, const struct facts *facts,
                       struct manifest *out);
+/* [{"name", "codec", "values", "bytes"}], bytes before zstd. */
+enum status tensors_write(const struct trainable *set, const struct delta *delta, struct buf *out,
+                          struct err *err);
 /* The losses as {"loss_every", "losses"} into an object. */
 bool losses_json(json *object, const float *losses, int count, int stride);
 

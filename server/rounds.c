@@ -189,6 +189,8 @@ static enum status start_run(struct store *store, void *ctx, struct err *err)
 
 struct ending {
     int64_t id;
+    int64_t target; /* of a rollback; else -1 */
+    const char *plan;
     const char *state, *detail;
     struct buf report;
     const struct outcome *outcome; /* NULL: nothing came of it */
@@ -210,7 +212,11 @@ static enum status ending_run(struct store *store, void *ctx, struct err *err)
                                   .created_ms = clock_wall_ms(),
                                   .sha256 = o->patch_hash,
                                   .base_set_sha256 = o->base_set_hash,
-                                  .set_sha256 = o->set_hash};
+                                  .set_sha256 = o->set_hash,
+                                  .plan = ending->plan,
+                                  .tensors = (const char *)o->tensors.data};
+        if (ending->target >= 0)
+            TRY(store_release_withdraw(store, ending->target, err));
         TRY(signer_add(ending->signer, store, &release, &ending->manifest, o->patch.data,
                        o->patch.len, err));
     }
@@ -230,10 +236,12 @@ static enum status job_apply(struct store *store,
 }
 
 /* Ends a round well: release and row in one transaction, then the learner moves on. */
-static enum status round_commit(struct rounds *rounds, int64_t id, const struct outcome *outcome,
-                                struct err *err)
+static enum status round_commit(struct rounds *rounds, int64_t id, int64_t target,
+                                const struct outcome *outcome, struct err *err)
 {
     struct ending ending = {.id = id,
+                            .target = target,
+                            .plan = rounds->config.plan,
                             .state = outcome->released ? "released" : "rejected",
                             .report.max = REPORT_MAX,
                             .outcome = outcome,
@@ -286,20 +294,28 @@ static void round_fail(struct rounds *rounds, int64_t id, bool cancelled, double
     state_publish(rounds, id, ending.state);
 }
 
-static bool settings_take(void *ctx, const struct round *round)
+/* What a round is to do. */
+struct order {
+    struct buf settings;
+    int64_t target;
+};
+
+static bool order_take(void *ctx, const struct round *round)
 {
-    struct buf *out = ctx;
-    return buf_append(out, round->settings, strlen(round->settings)) == STATUS_OK;
+    struct order *order = ctx;
+    order->target = round->target;
+    return buf_append(&order->settings, round->settings, strlen(round->settings)) == STATUS_OK;
 }
 
-static enum status settings_load(struct store *store, int64_t id, struct settings *out,
-                                 struct err *err)
+static enum status order_load(struct store *store, int64_t id, struct settings *settings,
+                              int64_t *target, struct err *err)
 {
-    struct buf text = {.max = SETTINGS_MAX};
-    enum status status = store_round(store, id, settings_take, &text, err);
+    struct order order = {.settings.max = SETTINGS_MAX};
+    enum status status = store_round(store, id, order_take, &order, err);
     if (status == STATUS_OK)
-        status = settings_parse(text.data, text.len, out, err);
-    buf_free(&text);
+        status = settings_parse(order.settings.data, order.settings.len, settings, err);
+    *target = order.target;
+    buf_free(&order.settings);
     return status;
 }
 
@@ -316,7 +332,9 @@ static bool upload_tell(void *ctx, const struct upload *upload)
     return true;
 }
 
-static void outcome_tell(struct rounds *rounds, int64_t id, const struct outcome *outcome)
+/* target: of a rollback, else -1. */
+static void outcome_tell(struct rounds *rounds, int64_t id, int64_t target,
+                         const struct outcome *outcome)
 {
     struct log_record record;
     const char *state = outcome->released ? "released" : "rejected";
@@ -324,6 +342,8 @@ static void outcome_tell(struct rounds *rounds, int64_t id, const struct outcome
     log_int(&record, "round", id);
     log_int(&record, "instances", outcome->report.instances);
     log_number(&record, "seconds", outcome->report.seconds);
+    if (target >= 0)
+        log_int(&record, "as version", target);
     if (outcome->released) {
         log_int(&record, "version", outcome->version);
         log_int(&record, "size", (int64_t)outcome->patch.len);
@@ -342,19 +362,22 @@ static void outcome_tell(struct rounds *rounds, int64_t id, const struct outcome
 static enum status round_try(struct rounds *rounds, int64_t id, struct err *err)
 {
     struct store *store = rounds->config.store;
+    struct learner *learner = rounds->config.learner;
     struct settings settings;
     struct outcome outcome;
     struct learner_hooks hooks = {&rounds->cancel, on_progress, rounds};
+    int64_t target = -1;
     TRY(job_apply(store, start_run, &id, err));
     state_publish(rounds, id, "running");
     TRY(store_round_uploads(store, id, upload_tell, NULL, err));
-    TRY(settings_load(store, id, &settings, err));
-    enum status status =
-        learner_round(rounds->config.learner, store, id, &settings, &hooks, &outcome, err);
+    TRY(order_load(store, id, &settings, &target, err));
+    enum status status = target >= 0
+                             ? learner_rollback(learner, store, target, &outcome, err)
+                             : learner_round(learner, store, id, &settings, &hooks, &outcome, err);
     if (status == STATUS_OK)
-        status = round_commit(rounds, id, &outcome, err);
+        status = round_commit(rounds, id, target, &outcome, err);
     if (status == STATUS_OK)
-        outcome_tell(rounds, id, &outcome);
+        outcome_tell(rounds, id, target, &outcome);
     outcome_free(&outcome);
     return status;
 }

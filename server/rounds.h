@@ -4,7 +4,8 @@
  * (by the gate), cancelled or failed. One at a time. It starts by request, when enough instances
  * have gathered, or when time has passed and there are new ones. A round that a stop or a crash
  * interrupts stays queued or running in the store and is run again from its uploads at the next
- * start: nothing of it counts before the transaction that ends it. */
+ * start: nothing of it counts before the transaction that ends it. A rollback is a round without
+ * uploads: it makes a new version of an older one's parameters and withdraws what lies between. */
 #ifndef CDCCA_ROUNDS_H
 #define CDCCA_ROUNDS_H
 
@@ -22,6 +23,7 @@ struct rounds_config {
     struct signer *signer;
     int64_t upload_instances; /* new ones that start a round; 0: off */
     int64_t every_s;          /* seconds between rounds, given new uploads; 0: off */
+    const char *plan;         /* of rollouts (rollout.h) */
     struct events *events;    /* these two may be NULL */
     struct metrics *metrics;
     void (*on_release)(void *ctx); /* called by the worker after a commit */

@@ -3,8 +3,11 @@
 #include "api/base/clock.h"
 #include "api/wire/limits.h"
 #include "server/auth.h"
+#include "server/shared.h"
+#include <string.h>
 
 static const char upload_types[] = "application/x-safetensors, application/json";
+static const char json_type[] = "application/json";
 
 /* Who may call: see auth.h. An operator may do everything, a viewer look at everything. */
 enum {
@@ -12,6 +15,7 @@ enum {
     READ = ROLE_OPERATOR | ROLE_VIEWER,
     FOLLOW = ROLE_OPERATOR | ROLE_VIEWER | ROLE_DEVICE,
     RUN = ROLE_OPERATOR,
+    ITSELF = ROLE_OPERATOR | ROLE_ITSELF,
     SEND = ROLE_OPERATOR | ROLE_DEVICE | ROLE_METERED,
 };
 
@@ -21,20 +25,30 @@ const struct http_route routes[] = {
     {"GET", "/tokens", tokens_list, 0, 0, NULL, READ},
     {"GET", "/tokens/{id}", tokens_get, 0, 0, NULL, READ},
     {"DELETE", "/tokens/{id}", tokens_delete, 0, 0, NULL, RUN},
-    {"POST", "/distill", distill_post, LIMIT_DISTILL_BYTES, 0, "application/json", RUN},
+    {"POST", "/distill", distill_post, LIMIT_DISTILL_BYTES, 0, json_type, RUN},
     {"GET", "/distill", distill_list, 0, 0, NULL, READ},
     {"GET", "/distill/{id}", distill_get, 0, 0, NULL, READ},
     {"DELETE", "/distill/{id}", distill_delete, 0, 0, NULL, RUN},
     {"GET", "/deltas", deltas_list, 0, 0, NULL, FOLLOW},
     {"GET", "/deltas/{version}", deltas_get, 0, 0, NULL, FOLLOW},
     {"GET", "/deltas/{version}/manifest", manifest_get, 0, 0, NULL, FOLLOW},
-    {"PUT", "/deltas/{version}/manifest", manifest_put, LIMIT_ENVELOPE_BYTES, 0, "application/json",
-     RUN},
+    {"PUT", "/deltas/{version}/manifest", manifest_put, LIMIT_ENVELOPE_BYTES, 0, json_type, RUN},
     {"GET", "/unsigned", unsigned_list, 0, 0, NULL, RUN},
     {"GET", "/keys", keys_get, 0, 0, NULL, FOLLOW},
     {"GET", "/keys/{version}", keys_get_version, 0, 0, NULL, FOLLOW},
+    {"GET", "/releases", releases_list, 0, 0, NULL, READ},
+    {"GET", "/releases/{version}", releases_get, 0, 0, NULL, READ},
+    {"POST", "/releases/{version}/halt", releases_halt, 0, 0, NULL, RUN},
+    {"POST", "/releases/{version}/resume", releases_resume, 0, 0, NULL, RUN},
+    {"POST", "/releases/{version}/rollback", releases_rollback, LIMIT_REPORT_BYTES, 0, json_type,
+     RUN},
+    {"PUT", "/devices/{id}", devices_put, LIMIT_REPORT_BYTES, 0, json_type, ITSELF},
+    {"GET", "/devices", devices_list, 0, 0, NULL, READ},
+    {"GET", "/devices/{id}", devices_get, 0, 0, NULL, ITSELF | READ},
+    {"POST", "/devices/{id}/feedback", devices_feedback, LIMIT_REPORT_BYTES, 0, json_type, ITSELF},
+    {"GET", "/fleet", fleet_get, 0, 0, NULL, READ},
     {"GET", "/model", model_get, 0, 0, NULL, FOLLOW},
-    {"POST", "/enroll", enroll_post, LIMIT_ENROLL_BYTES, 0, "application/json", ALL},
+    {"POST", "/enroll", enroll_post, LIMIT_ENROLL_BYTES, 0, json_type, ALL},
     {"GET", "/events", events_get, 0, 0, NULL, READ},
     {"GET", "/metrics", metrics_get, 0, 0, NULL, READ},
     {"GET", "/healthz", health_get, 0, 0, NULL, ALL},
@@ -71,4 +85,70 @@ bool json_set_time(json *object, const char *key, int64_t ms)
         return true;
     clock_format(ms, text);
     return json_set_string(object, key, text);
+}
+
+bool json_set_text(json *object, const char *key, const char *text)
+{
+    json *value = NULL;
+    if (!text)
+        return true;
+    if (json_parse(text, strlen(text), &value, NULL) != STATUS_OK)
+        return false;
+    return json_set_take(object, key, value);
+}
+
+static bool id_valid(const char *id)
+{
+    size_t len = strlen(id);
+    size_t good = strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
+    return len > 0 && len <= LIMIT_ID && good == len;
+}
+
+static const char id_form[] = "is 1 to 64 of A-Z a-z 0-9 . _ -";
+
+enum status id_check(const char *what, const char *id, struct err *err)
+{
+    return id_valid(id) ? STATUS_OK : err_set(err, STATUS_MALFORMED, "%s %s", what, id_form);
+}
+
+enum status device_id_check(const char *id, struct err *err)
+{
+    return id_valid(id) ? STATUS_OK : err_set(err, STATUS_USAGE, "a device's id %s", id_form);
+}
+
+enum status patch_from_read(struct http_request *request, int64_t version, int64_t *from,
+                            struct err *err)
+{
+    static const char *const known[] = {"from", NULL};
+    *from = version - 1;
+    TRY(http_query_only(request, known, err));
+    return http_query_int(request, "from", 0, version - 1, from, err);
+}
+
+static void route_write_done(struct write *write)
+{
+    struct route_write *waiting = (struct route_write *)write;
+    struct err err = write->job.err;
+    enum status status = write->job.status;
+    struct http_request *request = waiting->request;
+    if (status == STATUS_OK)
+        status = waiting->reply(waiting, &err);
+    waiting->free(waiting);
+    http_complete(request, status, &err);
+}
+
+enum status route_write_submit(struct http_request *request, struct route_write *write,
+                               struct err *err)
+{
+    struct cloud *cloud = request->app;
+    write->request = request;
+    write->write.job.ctx = write;
+    write->write.done = route_write_done;
+    http_defer(request);
+    if (writer_submit(cloud->writer, &write->write, err) == STATUS_OK)
+        return STATUS_OK;
+    write->free(write);
+    http_reply_problem(request, 503, err);
+    http_complete(request, STATUS_OK, NULL);
+    return STATUS_OK;
 }

@@ -9,16 +9,6 @@
 
 /* ---- what a round looks like ---- */
 
-static bool json_set_text(json *object, const char *key, const char *text)
-{
-    json *value = NULL;
-    if (!text)
-        return true;
-    if (json_parse(text, strlen(text), &value, NULL) != STATUS_OK)
-        return false;
-    return json_set_take(object, key, value);
-}
-
 static bool round_fill(json *out, const struct round *round)
 {
     return json_set_int(out, "id", round->id) && json_set_string(out, "state", round->state) &&
@@ -31,6 +21,7 @@ static bool round_fill(json *out, const struct round *round)
            json_set_text(out, "settings", round->settings) &&
            json_set_text(out, "report", round->report) &&
            (!round->detail || json_set_string(out, "detail", round->detail)) &&
+           (round->target < 0 || json_set_int(out, "target", round->target)) &&
            (!round->version || json_set_int(out, "version", round->version));
 }
 
@@ -91,15 +82,16 @@ enum status distill_list(struct http_request *request, struct err *err)
     return status;
 }
 
-static enum status round_reply(struct http_request *request, int64_t id, int http_status,
-                               struct err *err)
+enum status round_reply(struct http_request *request, int64_t id, int http_status, struct err *err)
 {
     struct cloud *cloud = request->app;
     struct round_live live;
     json *out = NULL;
     bool running = rounds_live(cloud->rounds, id, &live);
     TRY(store_round(cloud->store, id, visit_one, &out, err));
-    if (out && running && !json_set_take(out, "progress", live_json(&live))) {
+    bool ok = out && json_set_uploads(out, cloud, id) &&
+              (!running || json_set_take(out, "progress", live_json(&live)));
+    if (!ok) {
         json_free(out);
         out = NULL;
     }

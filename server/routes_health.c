@@ -90,6 +90,16 @@ static bool release_take(void *ctx, const struct release *release)
     return false;
 }
 
+static bool group_take(void *ctx, const struct device_group *group)
+{
+    struct metrics_gauges *now = ctx;
+    int64_t *count = group->health[0] == 'o'   ? &now->devices_ok
+                     : group->health[0] == 'f' ? &now->devices_failing
+                                               : &now->devices_silent;
+    *count += group->devices;
+    return true;
+}
+
 static enum status gauges_read(struct cloud *cloud, struct metrics_gauges *now, struct err *err)
 {
     struct store_totals totals;
@@ -104,6 +114,7 @@ static enum status gauges_read(struct cloud *cloud, struct metrics_gauges *now, 
     struct http *http = atomic_load(&cloud->http);
     if (http)
         now->http = http_look(http);
+    TRY(store_device_groups(cloud->store, fleet_silent_before(cloud->fleet), group_take, now, err));
     return totals.version ? store_release(cloud->store, totals.version, release_take, now, err)
                           : STATUS_OK;
 }

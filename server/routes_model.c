@@ -89,6 +89,8 @@ static const char index_text[] =
     "  GET    /deltas?after=V&wait=S      releases after a version, waiting for news\n"
     "  GET    /deltas/{version}           the weight delta   GET /deltas/{version}/manifest\n"
     "  GET    /keys                       who signs          GET /keys/{version}, /unsigned\n"
+    "  GET    /releases/{version}         its rollout        POST .../halt, resume, rollback\n"
+    "  PUT    /devices/{id}               who is there       GET /devices, /fleet\n"
     "  GET    /events?types=round,step    what happens, as it happens\n"
     "  GET    /model                      what is served     GET /healthz, /readyz, /metrics\n"
     "  POST   /enroll                     a one-time code becomes a device's token\n"

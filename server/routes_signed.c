@@ -61,12 +61,55 @@ static bool manifest_reply(void *ctx, const struct stored_envelope *stored)
     return true;
 }
 
+static bool squash_copy(void *ctx, const struct squash *squash)
+{
+    return buf_append(ctx, squash->manifest, strlen(squash->manifest)) == STATUS_OK;
+}
+
+static enum status squash_manifest(struct cloud *cloud, int64_t from, int64_t version,
+                                   struct manifest *out, struct err *err)
+{
+    struct buf text = {.max = LIMIT_ENVELOPE_BYTES};
+    enum status status = store_squash(cloud->store, from, version, squash_copy, &text, err);
+    if (status == STATUS_NOT_FOUND)
+        err_set(err, status,
+                "there is no patch from version %lld to %lld yet; GET /deltas/%lld?from=%lld makes "
+                "it",
+                (long long)from, (long long)version, (long long)version, (long long)from);
+    if (status == STATUS_OK)
+        status = manifest_parse(text.data, text.len, out, err);
+    buf_free(&text);
+    return status;
+}
+
+/* Sealed at each request: sequence and times are those of the version's own manifest now. */
+static enum status squash_reply(struct http_request *request, int64_t from, int64_t version,
+                                struct err *err)
+{
+    struct cloud *cloud = request->app;
+    struct manifest manifest;
+    struct buf text = {.max = LIMIT_ENVELOPE_BYTES};
+    TRY(squash_manifest(cloud, from, version, &manifest, err));
+    enum status status = signer_seal(cloud->signer, &manifest, &text, err);
+    if (status == STATUS_OK)
+        status = http_reply_text(request, 200, "application/json", (const char *)text.data, err);
+    if (status == STATUS_OK)
+        http_reply_header(request, "Cache-Control", "no-cache");
+    buf_free(&text);
+    return status;
+}
+
 enum status manifest_get(struct http_request *request, struct err *err)
 {
     struct cloud *cloud = request->app;
     struct manifest_answer answer = {request, STATUS_OK, err};
-    int64_t version;
+    int64_t version, from;
     TRY(http_param_int(request, 0, &version, err));
+    if (version < 1)
+        return err_set(err, STATUS_NOT_FOUND, "there is no release %lld", (long long)version);
+    TRY(patch_from_read(request, version, &from, err));
+    if (from < version - 1)
+        return squash_reply(request, from, version, err);
     TRY(envelopes_get(cloud->store, version, manifest_reply, &answer, err));
     return answer.status;
 }

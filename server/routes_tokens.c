@@ -21,7 +21,8 @@ static json *upload_json(const struct upload *upload)
               json_set_int(out, "instances", upload->instances) &&
               json_set_int(out, "tokens", upload->tokens) &&
               json_set_int(out, "size", upload->size_bytes) &&
-              (!upload->round || json_set_int(out, "round", upload->round));
+              (!upload->round || json_set_int(out, "round", upload->round)) &&
+              (!upload->version || json_set_int(out, "version", upload->version));
     if (ok)
         return out;
     json_free(out);
@@ -216,16 +217,19 @@ static bool visit_list(void *ctx, const struct upload *upload)
 
 enum status tokens_list(struct http_request *request, struct err *err)
 {
-    static const char *const known[] = {"after", "limit", NULL};
+    static const char *const known[] = {"after", "limit", "round", NULL};
     struct cloud *cloud = request->app;
-    int64_t after = 0, limit = LIMIT_PAGE;
+    int64_t after = 0, limit = LIMIT_PAGE, round = 0;
     TRY(http_query_only(request, known, err));
     TRY(http_query_int(request, "after", 0, INT64_MAX, &after, err));
     TRY(http_query_int(request, "limit", 1, LIMIT_PAGE, &limit, err));
+    TRY(http_query_int(request, "round", 1, INT64_MAX, &round, err));
     struct listing listing = {.items = json_array_new()};
     if (!listing.items)
         return err_set(err, STATUS_NO_MEMORY, "out of memory");
-    enum status status = store_uploads(cloud->store, after, (int)limit, visit_list, &listing, err);
+    enum status status =
+        round ? store_uploads_of(cloud->store, round, after, (int)limit, visit_list, &listing, err)
+              : store_uploads(cloud->store, after, (int)limit, visit_list, &listing, err);
     if (status == STATUS_OK)
         return listing_reply(request, &listing, "uploads", limit, err);
     json_free(listing.items);

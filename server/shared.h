@@ -6,9 +6,11 @@
 #include "api/http/http.h"
 #include "server/auth.h"
 #include "server/events.h"
+#include "server/fleet.h"
 #include "server/keys.h"
 #include "server/learner.h"
 #include "server/metrics.h"
+#include "server/planner.h"
 #include "server/quota.h"
 #include "server/rounds.h"
 #include "server/signer.h"
@@ -25,6 +27,8 @@ struct cloud {
     struct writer *writer;
     struct learner *learner; /* routes look at its facts alone */
     struct rounds *rounds;
+    struct fleet *fleet;
+    struct planner *planner;
     struct events *events;
     struct metrics *metrics;
     struct http *_Atomic http; /* NULL until it has started */

@@ -55,6 +55,8 @@ static enum status envelope_store(struct signer *signer, struct store *store,
                                       .waiting = sign ? NULL : made};
         status = envelopes_put(store, &row, err);
     }
+    if (status == STATUS_OK && sign)
+        status = store_release_signed(store, m->version, err);
     buf_free(&text);
     return status;
 }
@@ -75,6 +77,7 @@ enum status signer_add(struct signer *signer, struct store *store, struct releas
     enum status status = payload_make(signer, store, manifest, &payload, err);
     if (status == STATUS_OK) {
         release->manifest = (const char *)payload.data;
+        release->state = rollout_state_name(ROLLOUT_UNSIGNED);
         status = store_release_add(store, release, patch, len, err);
     }
     if (status == STATUS_OK)
@@ -225,8 +228,9 @@ static bool waiting_copy(void *ctx, const struct stored_envelope *stored)
 enum status signer_taking_run(struct store *store, void *ctx, struct err *err)
 {
     struct signer_taking *taking = ctx;
-    return envelopes_settle(store, taking->version, (const char *)taking->waiting.data,
-                            (const char *)taking->text.data, err);
+    TRY(envelopes_settle(store, taking->version, (const char *)taking->waiting.data,
+                         (const char *)taking->text.data, err));
+    return store_release_signed(store, taking->version, err);
 }
 
 /* Is this what waits, signed? */

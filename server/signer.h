@@ -24,8 +24,8 @@ enum status signer_create(const struct signer_config *config, struct signer **ou
 enum status signer_run(struct signer *signer, struct err *err);
 void signer_destroy(struct signer *signer); /* stops it; NULL is fine */
 
-/* For jobs: the release with its manifest, signed or waiting. Sets the manifest's sequence and
- * times, and the release's manifest while it is stored. */
+/* For jobs: the release with its manifest, signed or waiting; it rolls out once it is signed. Sets
+ * the manifest's sequence and times, and the release's manifest while it is stored. */
 enum status signer_add(struct signer *signer, struct store *store, struct release *release,
                        struct manifest *manifest, const void *patch, size_t len, struct err *err);
 

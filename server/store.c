@@ -1,7 +1,7 @@
 /* Writing and opening the store: see store.h. Two connections: the writer's mutex is held for a
  * whole group of jobs, the reader's (store_read.c) for one query. */
 #include "api/base/clock.h"
-#include "server/envelopes.h"
+#include "server/schema.h"
 #include "server/store_parts.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -12,49 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { STORE_SCHEMA = 1 };
-
-static const char schema[] =
-    "CREATE TABLE rounds("
-    "  id INTEGER PRIMARY KEY AUTOINCREMENT, state TEXT NOT NULL, cause TEXT NOT NULL,"
-    "  settings TEXT NOT NULL, report TEXT, detail TEXT, created_ms INTEGER NOT NULL,"
-    "  started_ms INTEGER NOT NULL DEFAULT 0, finished_ms INTEGER NOT NULL DEFAULT 0,"
-    "  uploads INTEGER NOT NULL DEFAULT 0, instances INTEGER NOT NULL DEFAULT 0,"
-    "  version INTEGER NOT NULL DEFAULT 0);"
-    "CREATE TABLE uploads("
-    "  id INTEGER PRIMARY KEY AUTOINCREMENT, sha256 TEXT NOT NULL UNIQUE, key TEXT,"
-    "  device TEXT NOT NULL, received_ms INTEGER NOT NULL, base_version INTEGER NOT NULL,"
-    "  instances INTEGER NOT NULL, tokens INTEGER NOT NULL, size_bytes INTEGER NOT NULL,"
-    "  round INTEGER REFERENCES rounds(id));"
-    "CREATE UNIQUE INDEX uploads_key ON uploads(device, key) WHERE key IS NOT NULL;"
-    "CREATE INDEX uploads_round ON uploads(round);"
-    "CREATE TABLE releases("
-    "  version INTEGER PRIMARY KEY, base_version INTEGER NOT NULL,"
-    "  round INTEGER NOT NULL REFERENCES rounds(id), size_bytes INTEGER NOT NULL,"
-    "  parameters INTEGER NOT NULL, created_ms INTEGER NOT NULL, sha256 TEXT NOT NULL,"
-    "  base_set_sha256 TEXT NOT NULL, set_sha256 TEXT NOT NULL, manifest TEXT NOT NULL);"
-    "PRAGMA user_version=1;";
-
 /* ---- open and close ---- */
-
-static enum status schema_ensure(struct db *db, struct err *err)
-{
-    int64_t version = 0;
-    TRY(db_int(db, err, &version, "PRAGMA user_version", ""));
-    if (version > STORE_SCHEMA)
-        return err_set(err, STATUS_UNSUPPORTED,
-                       "the database has schema %lld; this program knows up to %d",
-                       (long long)version, STORE_SCHEMA);
-    if (version == STORE_SCHEMA)
-        return STATUS_OK;
-    TRY(db_exec(db, "BEGIN IMMEDIATE", err));
-    enum status status = db_exec(db, schema, err);
-    if (status == STATUS_OK)
-        status = db_exec(db, "COMMIT", err);
-    if (status != STATUS_OK)
-        db_exec(db, "ROLLBACK", NULL);
-    return status;
-}
 
 /* One process a directory: a second one would run the same rounds. The lock goes with the process.
  */
@@ -82,14 +40,28 @@ static enum status store_connect(struct store *store, struct err *err)
     char path[STORE_PATH];
     TRY(folder_make(store, "blobs", err));
     TRY(folder_make(store, "patches", err));
+    TRY(folder_make(store, "squashes", err));
     TRY(dir_lock(store, err));
     TRY(io_join(path, sizeof path, store->dir, "cloud.db", err));
     TRY(db_open(path, true, &store->writer, err));
     TRY(schema_ensure(store->writer, err));
-    TRY(db_exec(store->writer, envelopes_schema, err));
     TRY(db_exec(store->writer,
                 "CREATE INDEX IF NOT EXISTS uploads_device ON uploads(device, received_ms)", err));
+    TRY(db_int(store->writer, err, &store->up_base_ms, "SELECT ms FROM uptime", ""));
+    store->opened_ms = clock_monotonic_ms();
+    store->dooming = true; /* what an earlier process may have left */
     return db_open(path, false, &store->reader, err);
+}
+
+int64_t store_uptime_ms(const struct store *store)
+{
+    return store->up_base_ms + clock_monotonic_ms() - store->opened_ms;
+}
+
+enum status store_uptime_keep(struct store *store, struct err *err)
+{
+    return db_change(store->writer, err, "UPDATE uptime SET ms=max(ms,?)", "i",
+                     store_uptime_ms(store));
 }
 
 enum status store_open(struct io *io, const char *dir, struct store **out, struct err *err)
@@ -129,8 +101,8 @@ void store_close(struct store *store)
     free(store);
 }
 
-static enum status blob_path(const struct store *store, const char *folder, const char *sha256,
-                             char *out, size_t size, struct err *err)
+enum status store_blob_path(const struct store *store, const char *folder, const char *sha256,
+                            char *out, size_t size, struct err *err)
 {
     struct hash checked;
     if (!hash_parse(sha256, &checked))
@@ -144,13 +116,13 @@ static enum status blob_path(const struct store *store, const char *folder, cons
 enum status store_upload_path(const struct store *store, const char *sha256, char *out, size_t size,
                               struct err *err)
 {
-    return blob_path(store, "blobs", sha256, out, size, err);
+    return store_blob_path(store, "blobs", sha256, out, size, err);
 }
 
 enum status store_patch_path(const struct store *store, const char *sha256, char *out, size_t size,
                              struct err *err)
 {
-    return blob_path(store, "patches", sha256, out, size, err);
+    return store_blob_path(store, "patches", sha256, out, size, err);
 }
 
 /* ---- transactions ---- */
@@ -177,17 +149,73 @@ static enum status transaction_begin(struct store *store, struct err *err)
     return db_exec(store->writer, "BEGIN IMMEDIATE", err);
 }
 
-/* Blobs go after the commit that ended their rows, unless a later job brought the content back. */
+enum { DOOMED_BATCH = 64 };
+
+struct doomed {
+    char sha256[DOOMED_BATCH][HASH_HEX];
+    bool known[DOOMED_BATCH]; /* the content came back */
+    int count;
+};
+
+static bool doomed_take(void *ctx, struct db_row *row)
+{
+    struct doomed *doomed = ctx;
+    snprintf(doomed->sha256[doomed->count], HASH_HEX, "%s", db_row_text(row, 0));
+    doomed->known[doomed->count++] = db_row_int(row, 1) != 0;
+    return true;
+}
+
+static enum status removals_sync(struct store *store, struct err *err)
+{
+    char path[STORE_PATH];
+    TRY(io_join(path, sizeof path, store->dir, "blobs", err));
+    int fd = store->io->open(store->io, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return io_error(err, "open", path, errno);
+    int failed = store->io->sync(store->io, fd);
+    int error = errno;
+    store->io->close(store->io, fd);
+    return failed ? io_error(err, "sync", path, error) : STATUS_OK;
+}
+
+/* Files first, then the directory, then the list: a crash on the way finds them on the list. */
+static enum status doomed_batch(struct store *store, struct doomed *doomed, struct err *err)
+{
+    char path[STORE_PATH];
+    *doomed = (struct doomed){0};
+    enum status status = db_select(store->writer, err, doomed_take, doomed,
+                                   "SELECT d.sha256, EXISTS(SELECT 1 FROM uploads u WHERE "
+                                   "u.sha256=d.sha256) FROM doomed d LIMIT ?",
+                                   "i", (int64_t)DOOMED_BATCH);
+    if (status == STATUS_NOT_FOUND)
+        return STATUS_OK;
+    TRY(status);
+    for (int i = 0; i < doomed->count; i++) {
+        TRY(store_upload_path(store, doomed->sha256[i], path, sizeof path, err));
+        if (!doomed->known[i] && store->io->unlink(store->io, path) != 0 && errno != ENOENT)
+            return io_error(err, "remove", path, errno);
+    }
+    TRY(removals_sync(store, err));
+    TRY(transaction_begin(store, err));
+    for (int i = 0; i < doomed->count && status == STATUS_OK; i++)
+        status = db_change(store->writer, err, "DELETE FROM doomed WHERE sha256=?", "s",
+                           doomed->sha256[i]);
+    if (status == STATUS_OK)
+        status = db_exec(store->writer, "COMMIT", err);
+    if (status != STATUS_OK)
+        db_exec(store->writer, "ROLLBACK", NULL);
+    return status;
+}
+
+/* Blobs go after the commit that ended their rows, unless a later job brought the content back.
+ * What cannot be done now is done after the next commit. */
 static void doomed_remove(struct store *store)
 {
-    for (int i = 0; i < store->doomed_count; i++) {
-        char path[STORE_PATH];
-        int64_t id;
-        if (db_int(store->writer, NULL, &id, "SELECT id FROM uploads WHERE sha256=?", "s",
-                   store->doomed[i]) == STATUS_NOT_FOUND &&
-            store_upload_path(store, store->doomed[i], path, sizeof path, NULL) == STATUS_OK)
-            store->io->unlink(store->io, path);
-    }
+    struct doomed doomed = {.count = DOOMED_BATCH};
+    enum status status = STATUS_OK;
+    while (store->dooming && status == STATUS_OK && doomed.count == DOOMED_BATCH)
+        status = doomed_batch(store, &doomed, NULL);
+    store->dooming = store->dooming && status != STATUS_OK;
 }
 
 enum status store_apply(struct store *store, struct store_job *jobs, size_t count, struct err *err)
@@ -206,7 +234,6 @@ enum status store_apply(struct store *store, struct store_job *jobs, size_t coun
         db_exec(store->writer, "ROLLBACK", NULL);
     else
         doomed_remove(store);
-    store->doomed_count = 0;
     pthread_mutex_unlock(&store->write_lock);
     for (size_t i = 0; i < count && status != STATUS_OK; i++) {
         jobs[i].status = status;
@@ -260,39 +287,90 @@ enum status store_upload_add(struct store *store, struct upload *upload, const v
     return upload_insert(store, upload, err);
 }
 
-struct doomed {
+struct upload_use {
     char sha256[HASH_HEX];
     bool in_use;
 };
 
-static bool doomed_read(void *ctx, struct db_row *row)
+static bool upload_use_read(void *ctx, struct db_row *row)
 {
-    struct doomed *doomed = ctx;
-    snprintf(doomed->sha256, sizeof doomed->sha256, "%s", db_row_text(row, 0));
-    doomed->in_use = db_row_int(row, 1) == 0;
+    struct upload_use *use = ctx;
+    snprintf(use->sha256, sizeof use->sha256, "%s", db_row_text(row, 0));
+    use->in_use = db_row_int(row, 1) == 0;
     return false;
+}
+
+/* For jobs: the row goes, and its blob after the commit. */
+static enum status upload_doom(struct store *store, int64_t id, const char *sha256, struct err *err)
+{
+    TRY(db_change(store->writer, err, "DELETE FROM uploads WHERE id=?", "i", id));
+    TRY(db_change(store->writer, err, "INSERT OR IGNORE INTO doomed VALUES(?)", "s", sha256));
+    store->dooming = true;
+    return STATUS_OK;
 }
 
 enum status store_upload_delete(struct store *store, int64_t id, struct err *err)
 {
-    struct doomed doomed;
-    enum status status = db_select(store->writer, err, doomed_read, &doomed,
+    struct upload_use use;
+    enum status status = db_select(store->writer, err, upload_use_read, &use,
                                    "SELECT u.sha256, coalesce(r.finished_ms,1) FROM uploads u "
                                    "LEFT JOIN rounds r ON r.id=u.round WHERE u.id=?",
                                    "i", id);
     if (status == STATUS_NOT_FOUND)
         return err_set(err, status, "there is no upload %lld", (long long)id);
     TRY(status);
-    if (doomed.in_use)
+    if (use.in_use)
         return err_set(err, STATUS_CONFLICT, "a round is using upload %lld; cancel it or wait",
                        (long long)id);
-    TRY(db_change(store->writer, err, "DELETE FROM uploads WHERE id=?", "i", id));
-    if (store->doomed_count < STORE_DOOMED)
-        memcpy(store->doomed[store->doomed_count++], doomed.sha256, HASH_HEX);
+    return upload_doom(store, id, use.sha256, err);
+}
+
+struct expired {
+    int64_t id[DOOMED_BATCH];
+    char sha256[DOOMED_BATCH][HASH_HEX];
+    int count;
+};
+
+static bool expired_take(void *ctx, struct db_row *row)
+{
+    struct expired *expired = ctx;
+    expired->id[expired->count] = db_row_int(row, 0);
+    snprintf(expired->sha256[expired->count++], HASH_HEX, "%s", db_row_text(row, 1));
+    return true;
+}
+
+enum status store_uploads_expire(struct store *store, int64_t before_ms, int limit,
+                                 int64_t *deleted, struct err *err)
+{
+    struct expired expired = {.count = 0};
+    *deleted = 0;
+    enum status status =
+        db_select(store->writer, err, expired_take, &expired,
+                  "SELECT u.id, u.sha256 FROM rounds r JOIN uploads u ON u.round=r.id "
+                  "WHERE r.finished_ms>0 AND r.finished_ms<? LIMIT ?",
+                  "ii", before_ms, (int64_t)(limit < DOOMED_BATCH ? limit : DOOMED_BATCH));
+    if (status == STATUS_NOT_FOUND)
+        return STATUS_OK;
+    TRY(status);
+    for (int i = 0; i < expired.count; i++)
+        TRY(upload_doom(store, expired.id[i], expired.sha256[i], err));
+    *deleted = expired.count;
     return STATUS_OK;
 }
 
-/* ---- rounds and releases ---- */
+enum status store_blobs_sweep(struct store *store, char (*names)[HASH_HEX], int count,
+                              struct err *err)
+{
+    for (int i = 0; i < count; i++)
+        TRY(db_change(store->writer, err,
+                      "INSERT OR IGNORE INTO doomed SELECT ?1 WHERE NOT EXISTS("
+                      "SELECT 1 FROM uploads WHERE sha256=?1)",
+                      "s", names[i]));
+    store->dooming = true;
+    return STATUS_OK;
+}
+
+/* ---- rounds ---- */
 
 static enum status round_take_uploads(struct store *store, int64_t id, struct err *err)
 {
@@ -316,6 +394,17 @@ enum status store_round_create(struct store *store, const char *cause, const cha
     return round_take_uploads(store, *id, err);
 }
 
+enum status store_round_create_rollback(struct store *store, int64_t target, int64_t *id,
+                                        struct err *err)
+{
+    TRY(db_change(store->writer, err,
+                  "INSERT INTO rounds(state,cause,settings,created_ms,target) "
+                  "VALUES('queued','rollback','{}',?,?)",
+                  "ii", clock_wall_ms(), target));
+    *id = db_last_id(store->writer);
+    return STATUS_OK;
+}
+
 enum status store_round_start(struct store *store, int64_t id, struct err *err)
 {
     return db_change(store->writer, err,
@@ -334,21 +423,6 @@ enum status store_round_finish(struct store *store, int64_t id, const char *stat
     if (strcmp(state, "cancelled") != 0)
         return STATUS_OK;
     return db_change(store->writer, err, "UPDATE uploads SET round=NULL WHERE round=?", "i", id);
-}
-
-enum status store_release_add(struct store *store, const struct release *release, const void *data,
-                              size_t len, struct err *err)
-{
-    char path[STORE_PATH];
-    TRY(store_patch_path(store, release->sha256, path, sizeof path, err));
-    TRY(io_write_file(store->io, path, data, len, err));
-    return db_change(store->writer, err,
-                     "INSERT INTO releases(version,base_version,round,size_bytes,parameters,"
-                     "created_ms,sha256,base_set_sha256,set_sha256,manifest) "
-                     "VALUES(?,?,?,?,?,?,?,?,?,?)",
-                     "iiiiiissss", release->version, release->base_version, release->round,
-                     release->size_bytes, release->parameters, release->created_ms, release->sha256,
-                     release->base_set_sha256, release->set_sha256, release->manifest);
 }
 
 /* The same version once more: a page of the log all the same. */
@@ -393,16 +467,10 @@ static enum status parent_check(const char *dir, struct err *err)
 static enum status database_check(const char *path, struct err *err)
 {
     struct db *db = NULL;
-    int64_t version = 0;
     TRY(db_open(path, false, &db, err));
-    enum status status = db_int(db, err, &version, "PRAGMA user_version", "");
+    enum status status = schema_check(db, err);
     db_close(db);
-    TRY(status);
-    if (version > STORE_SCHEMA)
-        return err_set(err, STATUS_UNSUPPORTED,
-                       "the database has schema %lld; this program knows up to %d",
-                       (long long)version, STORE_SCHEMA);
-    return STATUS_OK;
+    return status;
 }
 
 enum status store_check(const char *dir, struct err *err)

@@ -1,10 +1,12 @@
-/* What the cloud remembers: uploads, rounds and releases in SQLite, their bytes in
- * content-addressed files: uploads under DIR/blobs, patches under DIR/patches. A fleet will want
- * another database behind this interface.
+/* What the cloud remembers: uploads, rounds, releases and devices in SQLite, their bytes in
+ * content-addressed files: uploads under DIR/blobs, patches under DIR/patches and DIR/squashes. A
+ * large fleet will want another database behind this interface. One file a noun: store_releases.h,
+ * store_devices.h; uploads and rounds are here.
  *
  * Invariants: a blob is durable before the row that names it; an upload belongs to at most one
  * round; a release and the end of the round that made it are one transaction; what was acknowledged
- * is committed. A crash can leave a blob without a row, never the other way round.
+ * is committed. A crash can leave a blob without a row, never the other way round;
+ * a blob whose row was deleted is on a list in the database until its file is gone.
  *
  * Writes happen inside store_apply alone: any number of jobs, one transaction, each in a savepoint
  * of its own, so that a group of uploads costs one sync. Reads have a connection of their own and
@@ -15,6 +17,8 @@
 #include "api/base/hash.h"
 #include "api/base/io.h"
 #include "api/base/status.h"
+#include "server/store_devices.h"
+#include "server/store_releases.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -23,6 +27,11 @@ struct store;
 
 enum status store_open(struct io *io, const char *dir, struct store **out, struct err *err);
 void store_close(struct store *store);
+/* Milliseconds that the store has been open in all its life, to within what no job has kept: what
+ * rollouts are timed by, because it neither jumps nor counts the time that the service was down. */
+int64_t store_uptime_ms(const struct store *store);
+/* For jobs: no later start begins before the up-time that there is now. */
+enum status store_uptime_keep(struct store *store, struct err *err);
 /* Could store_open take this directory, now or once another process has let go of it? Writes
  * nothing. */
 enum status store_check(const char *dir, struct err *err);
@@ -52,7 +61,8 @@ struct upload {
     const char *sha256, *device;
     const char *key; /* the client's idempotency key, or NULL */
     int64_t received_ms, base_version, instances, tokens, size_bytes;
-    int64_t round; /* 0: not used yet */
+    int64_t round;   /* 0: not used yet */
+    int64_t version; /* that the round released, 0: none */
 };
 
 /* Blob and row. Sets upload->id; *repeated: the same content was there. STATUS_CONFLICT: the key
@@ -61,21 +71,32 @@ enum status store_upload_add(struct store *store, struct upload *upload, const v
                              size_t len, bool *repeated, struct err *err);
 /* STATUS_CONFLICT while the round that uses it is not over. */
 enum status store_upload_delete(struct store *store, int64_t id, struct err *err);
+/* At most `limit` uploads of rounds that were over at that time (wall clock). *deleted: how many.
+ */
+enum status store_uploads_expire(struct store *store, int64_t before_ms, int limit,
+                                 int64_t *deleted, struct err *err);
+/* Of `count` names of files in DIR/blobs, removes those that no row knows: what a crash left. */
+enum status store_blobs_sweep(struct store *store, char (*names)[HASH_HEX], int count,
+                              struct err *err);
 
 struct round {
     int64_t id;
     const char *state;    /* queued, running, released, rejected, cancelled, failed */
-    const char *cause;    /* request, count, time */
+    const char *cause;    /* request, count, time, rollback */
     const char *settings; /* JSON */
     const char *report;   /* JSON, or NULL */
     const char *detail;   /* why it failed, or NULL */
     int64_t created_ms, started_ms, finished_ms; /* 0: not yet */
     int64_t uploads, instances, version;         /* version: that it released, or 0 */
+    int64_t target; /* of a rollback: the version whose parameters come back; else -1 */
 };
 
 /* A queued round with every upload that no round has used. STATUS_CONFLICT: there are none. */
 enum status store_round_create(struct store *store, const char *cause, const char *settings,
                                int64_t *id, struct err *err);
+/* A queued round that uses no upload and brings back the parameters of version target. */
+enum status store_round_create_rollback(struct store *store, int64_t target, int64_t *id,
+                                        struct err *err);
 enum status store_round_start(struct store *store, int64_t id, struct err *err);
 /* state: one of the last four. A cancelled round gives its uploads back. */
 enum status store_round_finish(struct store *store, int64_t id, const char *state,
@@ -85,26 +106,19 @@ enum status store_round_finish(struct store *store, int64_t id, const char *stat
 /* Writes something that changes nothing, to see whether the database takes it. */
 enum status store_probe(struct store *store, struct err *err);
 
-struct release {
-    int64_t version, base_version, round, size_bytes, parameters, created_ms;
-    const char *sha256, *base_set_sha256, *set_sha256;
-    const char *manifest; /* cdcca.manifest/1 as it was first made */
-};
-
-enum status store_release_add(struct store *store, const struct release *release, const void *data,
-                              size_t len, struct err *err);
-
 /* ---- reading: visitors get rows whose strings live until they return; false ends the walk ---- */
 
 typedef bool upload_visit(void *ctx, const struct upload *upload);
 typedef bool round_visit(void *ctx, const struct round *round);
-typedef bool release_visit(void *ctx, const struct release *release);
 
 /* Ascending from after the id. */
 enum status store_uploads(struct store *store, int64_t after, int limit, upload_visit *visit,
                           void *ctx, struct err *err);
 enum status store_upload(struct store *store, int64_t id, upload_visit *visit, void *ctx,
                          struct err *err);
+/* A page of one round's. */
+enum status store_uploads_of(struct store *store, int64_t round, int64_t after, int limit,
+                             upload_visit *visit, void *ctx, struct err *err);
 /* Those of one round, in order. */
 enum status store_round_uploads(struct store *store, int64_t round, upload_visit *visit, void *ctx,
                                 struct err *err);
@@ -121,15 +135,6 @@ enum status store_round_learned(struct store *store, round_visit *visit, void *c
                                 struct err *err);
 /* The round that a crash or a stop interrupted: queued or running. STATUS_NOT_FOUND: none. */
 enum status store_round_open(struct store *store, round_visit *visit, void *ctx, struct err *err);
-/* Those that are signed (envelopes.h), ascending from after the version. */
-enum status store_releases(struct store *store, int64_t after, int limit, release_visit *visit,
-                           void *ctx, struct err *err);
-/* Every one, ascending, signed or not. */
-enum status store_releases_all(struct store *store, release_visit *visit, void *ctx,
-                               struct err *err);
-enum status store_release(struct store *store, int64_t version, release_visit *visit, void *ctx,
-                          struct err *err);
-
 struct store_totals {
     int64_t version;                 /* newest release, 0: none */
     int64_t uploads, instances;      /* in all */

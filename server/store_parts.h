@@ -1,4 +1,4 @@
-/* What store.c (writing), store_read.c (reading) and envelopes.c share; for no one else. */
+/* What the store_*.c and envelopes.c share; for no one else. */
 #ifndef CDCCA_STORE_PARTS_H
 #define CDCCA_STORE_PARTS_H
 
@@ -7,19 +7,29 @@
 #include "server/store.h"
 #include <pthread.h>
 
-enum { STORE_PATH = 4096, STORE_DOOMED = 64 };
+enum { STORE_PATH = 4096 };
 
 struct store {
     struct io *io;
     char dir[STORE_PATH];
     int lock_fd;
-    pthread_mutex_t write_lock; /* guards writer to blobs; held for a whole group of jobs */
+    int64_t up_base_ms, opened_ms; /* up-time when it was opened, and the monotonic clock then */
+    pthread_mutex_t write_lock;    /* guards writer, blobs, dooming; held for a group of jobs */
     struct db *writer;
-    char doomed[STORE_DOOMED][HASH_HEX]; /* blobs to remove once their rows' end is committed */
-    int doomed_count;
-    struct blobs blobs;        /* of this group, not yet durable */
+    struct blobs blobs; /* written by the group, not durable yet */
+    bool dooming; /* the table doomed has rows: blobs to remove now that their rows are gone */
     pthread_mutex_t read_lock; /* guards reader; held for one query */
     struct db *reader;
 };
+
+/* As db_select, on the reader and under its lock. */
+enum status store_select(struct store *store, struct err *err, db_visit *visit, void *ctx,
+                         const char *sql, const char *kinds, ...);
+/* A list may be empty; of one thing it is said that there is none. */
+enum status store_list_status(enum status status);
+enum status store_one_status(enum status status, const char *what, int64_t id, struct err *err);
+/* DIR/FOLDER/HEX */
+enum status store_blob_path(const struct store *store, const char *folder, const char *sha256,
+                            char *out, size_t size, struct err *err);
 
 #endif

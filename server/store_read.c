@@ -1,6 +1,18 @@
-/* Reading the store: see store.h. Rows are handed to visitors while the reader is held, so a
- * visitor does nothing slow and calls no store function. */
+/* Reading uploads and rounds: see store.h. Rows are handed to visitors while the reader is held, so
+ * a visitor does nothing slow and calls no store function. */
 #include "server/store_parts.h"
+
+enum status store_select(struct store *store, struct err *err, db_visit *visit, void *ctx,
+                         const char *sql, const char *kinds, ...)
+{
+    va_list values;
+    va_start(values, kinds);
+    pthread_mutex_lock(&store->read_lock);
+    enum status status = db_select_list(store->reader, err, visit, ctx, sql, kinds, values);
+    pthread_mutex_unlock(&store->read_lock);
+    va_end(values);
+    return status;
+}
 
 /* A visitor of typed rows and the function that makes them. */
 struct query {
@@ -8,7 +20,6 @@ struct query {
     union {
         upload_visit *upload;
         round_visit *round;
-        release_visit *release;
     } visit;
     void *ctx;
 };
@@ -26,6 +37,7 @@ static bool emit_upload(const struct query *query, struct db_row *r)
         .tokens = db_row_int(r, 7),
         .size_bytes = db_row_int(r, 8),
         .round = db_row_int(r, 9),
+        .version = db_row_int(r, 10),
     };
     return query->visit.upload(query->ctx, &upload);
 }
@@ -45,25 +57,9 @@ static bool emit_round(const struct query *query, struct db_row *r)
         .uploads = db_row_int(r, 9),
         .instances = db_row_int(r, 10),
         .version = db_row_int(r, 11),
+        .target = db_row_int(r, 12),
     };
     return query->visit.round(query->ctx, &round);
-}
-
-static bool emit_release(const struct query *query, struct db_row *r)
-{
-    struct release release = {
-        .version = db_row_int(r, 0),
-        .base_version = db_row_int(r, 1),
-        .round = db_row_int(r, 2),
-        .size_bytes = db_row_int(r, 3),
-        .parameters = db_row_int(r, 4),
-        .created_ms = db_row_int(r, 5),
-        .sha256 = db_row_text(r, 6),
-        .base_set_sha256 = db_row_text(r, 7),
-        .set_sha256 = db_row_text(r, 8),
-        .manifest = db_row_text(r, 9),
-    };
-    return query->visit.release(query->ctx, &release);
 }
 
 static bool row_emit(void *ctx, struct db_row *row)
@@ -76,19 +72,15 @@ static bool row_emit(void *ctx, struct db_row *row)
 static enum status query_run(struct store *store, struct query *query, const char *sql,
                              int64_t first, int64_t second, struct err *err)
 {
-    pthread_mutex_lock(&store->read_lock);
-    enum status status = db_select(store->reader, err, row_emit, query, sql, "ii", first, second);
-    pthread_mutex_unlock(&store->read_lock);
-    return status;
+    return store_select(store, err, row_emit, query, sql, "ii", first, second);
 }
 
-/* A list may be empty. */
-static enum status list_status(enum status status)
+enum status store_list_status(enum status status)
 {
     return status == STATUS_NOT_FOUND ? STATUS_OK : status;
 }
 
-static enum status one_status(enum status status, const char *what, int64_t id, struct err *err)
+enum status store_one_status(enum status status, const char *what, int64_t id, struct err *err)
 {
     if (status != STATUS_NOT_FOUND)
         return status;
@@ -96,20 +88,16 @@ static enum status one_status(enum status status, const char *what, int64_t id, 
 }
 
 #define UPLOADS                                                                                    \
-    "SELECT id,sha256,key,device,received_ms,base_version,instances,tokens,size_bytes,round FROM " \
-    "uploads "
+    "SELECT id,sha256,key,device,received_ms,base_version,instances,tokens,size_bytes,round,"      \
+    "(SELECT version FROM rounds WHERE rounds.id=uploads.round) FROM uploads "
 #define ROUNDS                                                                                     \
     "SELECT id,state,cause,settings,report,detail,created_ms,started_ms,finished_ms,uploads,"      \
-    "instances,version FROM rounds "
-#define RELEASES                                                                                   \
-    "SELECT version,base_version,round,size_bytes,parameters,created_ms,sha256,base_set_sha256,"   \
-    "set_sha256,manifest FROM releases "
-
+    "instances,version,target FROM rounds "
 enum status store_uploads(struct store *store, int64_t after, int limit, upload_visit *visit,
                           void *ctx, struct err *err)
 {
     struct query query = {.emit = emit_upload, .visit.upload = visit, .ctx = ctx};
-    return list_status(
+    return store_list_status(
         query_run(store, &query, UPLOADS "WHERE id>? ORDER BY id LIMIT ?", after, limit, err));
 }
 
@@ -117,15 +105,24 @@ enum status store_upload(struct store *store, int64_t id, upload_visit *visit, v
                          struct err *err)
 {
     struct query query = {.emit = emit_upload, .visit.upload = visit, .ctx = ctx};
-    return one_status(query_run(store, &query, UPLOADS "WHERE id=? LIMIT ?", id, 1, err), "upload",
-                      id, err);
+    return store_one_status(query_run(store, &query, UPLOADS "WHERE id=? LIMIT ?", id, 1, err),
+                            "upload", id, err);
+}
+
+enum status store_uploads_of(struct store *store, int64_t round, int64_t after, int limit,
+                             upload_visit *visit, void *ctx, struct err *err)
+{
+    struct query query = {.emit = emit_upload, .visit.upload = visit, .ctx = ctx};
+    return store_list_status(store_select(store, err, row_emit, &query,
+                                          UPLOADS "WHERE round=? AND id>? ORDER BY id LIMIT ?",
+                                          "iii", round, after, (int64_t)limit));
 }
 
 enum status store_round_uploads(struct store *store, int64_t round, upload_visit *visit, void *ctx,
                                 struct err *err)
 {
     struct query query = {.emit = emit_upload, .visit.upload = visit, .ctx = ctx};
-    return list_status(
+    return store_list_status(
         query_run(store, &query, UPLOADS "WHERE round=? ORDER BY id LIMIT ?", round, -1, err));
 }
 
@@ -133,7 +130,7 @@ enum status store_learned_uploads(struct store *store, int64_t limit, upload_vis
                                   void *ctx, struct err *err)
 {
     struct query query = {.emit = emit_upload, .visit.upload = visit, .ctx = ctx};
-    return list_status(query_run(
+    return store_list_status(query_run(
         store, &query,
         UPLOADS "WHERE round IN (SELECT id FROM rounds WHERE state IN('released','rejected')) AND "
                 "id>? ORDER BY round DESC, id DESC LIMIT ?",
@@ -144,7 +141,7 @@ enum status store_rounds(struct store *store, int64_t before, int limit, round_v
                          void *ctx, struct err *err)
 {
     struct query query = {.emit = emit_round, .visit.round = visit, .ctx = ctx};
-    return list_status(query_run(
+    return store_list_status(query_run(
         store, &query, ROUNDS "WHERE ?1=0 OR id<?1 ORDER BY id DESC LIMIT ?2", before, limit, err));
 }
 
@@ -152,8 +149,8 @@ enum status store_round(struct store *store, int64_t id, round_visit *visit, voi
                         struct err *err)
 {
     struct query query = {.emit = emit_round, .visit.round = visit, .ctx = ctx};
-    return one_status(query_run(store, &query, ROUNDS "WHERE id=? LIMIT ?", id, 1, err), "round",
-                      id, err);
+    return store_one_status(query_run(store, &query, ROUNDS "WHERE id=? LIMIT ?", id, 1, err),
+                            "round", id, err);
 }
 
 enum status store_round_learned(struct store *store, round_visit *visit, void *ctx, struct err *err)
@@ -173,33 +170,6 @@ enum status store_round_open(struct store *store, round_visit *visit, void *ctx,
                      err);
 }
 
-enum status store_releases(struct store *store, int64_t after, int limit, release_visit *visit,
-                           void *ctx, struct err *err)
-{
-    struct query query = {.emit = emit_release, .visit.release = visit, .ctx = ctx};
-    return list_status(query_run(
-        store, &query,
-        RELEASES "WHERE version>? AND version IN (SELECT version FROM envelopes WHERE envelope IS "
-                 "NOT NULL) ORDER BY version LIMIT ?",
-        after, limit, err));
-}
-
-enum status store_releases_all(struct store *store, release_visit *visit, void *ctx,
-                               struct err *err)
-{
-    struct query query = {.emit = emit_release, .visit.release = visit, .ctx = ctx};
-    return list_status(
-        query_run(store, &query, RELEASES "WHERE version>? ORDER BY version LIMIT ?", 0, -1, err));
-}
-
-enum status store_release(struct store *store, int64_t version, release_visit *visit, void *ctx,
-                          struct err *err)
-{
-    struct query query = {.emit = emit_release, .visit.release = visit, .ctx = ctx};
-    return one_status(query_run(store, &query, RELEASES "WHERE version=? LIMIT ?", version, 1, err),
-                      "release", version, err);
-}
-
 static bool totals_take(void *ctx, struct db_row *r)
 {
     *(struct store_totals *)ctx = (struct store_totals){.version = db_row_int(r, 0),
@@ -210,16 +180,14 @@ static bool totals_take(void *ctx, struct db_row *r)
     return false;
 }
 
+/* From indexes alone: the uploads table may be large. */
 enum status store_totals(struct store *store, struct store_totals *out, struct err *err)
 {
     static const char sql[] =
-        "SELECT (SELECT coalesce(max(version),0) FROM releases), count(*),"
-        "coalesce(sum(instances),0), coalesce(sum(instances) FILTER (WHERE round IS NULL),0),"
-        "coalesce(max(id) FILTER (WHERE round IS NULL),0) FROM uploads";
-    pthread_mutex_lock(&store->read_lock);
-    enum status status = db_select(store->reader, err, totals_take, out, sql, "");
-    pthread_mutex_unlock(&store->read_lock);
-    return status;
+        "SELECT (SELECT coalesce(max(version),0) FROM releases), (SELECT count(*) FROM uploads),"
+        "(SELECT coalesce(sum(instances),0) FROM uploads), coalesce(sum(instances),0),"
+        "coalesce(max(id),0) FROM uploads WHERE round IS NULL";
+    return store_select(store, err, totals_take, out, sql, "");
 }
 
 enum status store_version(struct store *store, int64_t *version, struct err *err)

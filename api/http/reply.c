@@ -107,8 +107,6 @@ void http_reply_problem(struct http_request *request, int status, const struct e
             http_reply_header(request, kept[i].name, kept[i].value);
     http_reply_header(request, "Content-Type", "application/problem+json");
     http_reply_header(request, "Cache-Control", "no-store");
-    if (retry_after(status))
-        http_reply_header(request, "Retry-After", retry_after(status));
     if (problem_write(e, status, request->id, &request->response.body) != STATUS_OK)
         buf_clear(&request->response.body);
 }

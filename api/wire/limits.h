@@ -13,6 +13,7 @@ enum {
     LIMIT_UPLOAD_RAW_BYTES = 32 << 20, /* after decompression */
     LIMIT_DISTILL_BYTES = 64 << 10,
     LIMIT_ENROLL_BYTES = 4 << 10,
+    LIMIT_REPORT_BYTES = 16 << 10, /* what a device says of itself */
     LIMIT_DELTA_BYTES = 256 << 20,
     LIMIT_DELTA_RAW_BYTES = 512 << 20,
     LIMIT_IMAGE_BYTES = 32 << 20,

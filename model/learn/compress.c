@@ -9,6 +9,7 @@
 #include "model/learn/compress.h"
 #include "api/wire/limits.h"
 #include "model/learn/codec.h"
+#include "model/learn/exact.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -189,26 +190,50 @@ static enum status streams_encode(struct work *w, float share, struct err *err)
     return STATUS_OK;
 }
 
-static enum status streams_decode(const struct trainable *set, const struct delta *d, float *update,
-                                  struct err *err)
+/* What is left of a delta's two streams. */
+struct streams {
+    const uint8_t *codes, *scales;
+    size_t codes_left, scales_left;
+};
+
+/* One tensor's new values from the streams' fronts; *bytes: what it took of them. */
+static enum status tensor_decode(char codec, size_t n, struct streams *in, const float *base,
+                                 float *out, size_t *bytes, struct err *err)
 {
-    size_t at = 0, code_at = 0, scale_at = 0;
+    size_t codes_used = 0, scales_used = 0;
+    if (codec == 'x') {
+        TRY(exact_decode(n, in->codes, in->codes_left, &codes_used, base, out, err));
+    } else {
+        TRY(codec_decode(codec, n, in->codes, in->codes_left, &codes_used, in->scales,
+                         in->scales_left, &scales_used, out, err));
+        update_add(base, out, n, out);
+    }
+    *in = (struct streams){in->codes + codes_used, in->scales + scales_used,
+                           in->codes_left - codes_used, in->scales_left - scales_used};
+    *bytes = codes_used + scales_used;
+    return STATUS_OK;
+}
+
+/* values: what base becomes. bytes: per tensor, or NULL. */
+static enum status streams_decode(const struct trainable *set, const struct delta *d,
+                                  const float *base, float *values, size_t *bytes, struct err *err)
+{
+    struct streams in = {d->codes, d->scales, d->codes_size, d->scales_size};
+    size_t at = 0;
     for (int t = 0; t < set->count; t++) {
-        size_t n = param_count(set->params[t]), codes_used, scales_used;
-        enum status s = codec_decode(d->codecs[t], n, d->codes + code_at, d->codes_size - code_at,
-                                     &codes_used, d->scales + scale_at, d->scales_size - scale_at,
-                                     &scales_used, update + at, err);
+        size_t n = param_count(set->params[t]), took;
+        enum status s = tensor_decode(d->codecs[t], n, &in, base + at, values + at, &took, err);
         if (s != STATUS_OK) {
             err_prefix(err, "delta, tensor %d (%s)", t, set->params[t]->name);
             return s;
         }
+        if (bytes)
+            bytes[t] = took;
         at += n;
-        code_at += codes_used;
-        scale_at += scales_used;
     }
-    if (code_at != d->codes_size || scale_at != d->scales_size)
+    if (in.codes_left || in.scales_left)
         return err_set(err, STATUS_SHAPE, "delta has %zu codes and %zu scales too many",
-                       d->codes_size - code_at, d->scales_size - scale_at);
+                       in.codes_left, in.scales_left);
     return STATUS_OK;
 }
 
@@ -225,17 +250,22 @@ static enum status delta_fill(const struct work *w, struct delta *d, struct err 
     return STATUS_OK;
 }
 
-/* Encodes with the codecs chosen; fills the hashes, and w->decoded with the edge's new values. */
+/* The streams as a delta; fills the hashes, and w->decoded with the edge's new values. */
+static enum status delta_finish(struct work *w, const float *base, struct delta *d, struct err *err)
+{
+    TRY(delta_fill(w, d, err));
+    TRY(streams_decode(w->set, d, base, w->decoded, NULL, err));
+    trainable_hash_values(w->set, base, &d->base_hash);
+    trainable_hash_values(w->set, w->decoded, &d->hash);
+    return STATUS_OK;
+}
+
+/* Encodes with the codecs chosen. */
 static enum status delta_make(struct work *w, const float *base, float share, struct delta *d,
                               struct err *err)
 {
     TRY(streams_encode(w, share, err));
-    TRY(delta_fill(w, d, err));
-    TRY(streams_decode(w->set, d, w->decoded, err));
-    update_add(base, w->decoded, w->set->values, w->decoded);
-    trainable_hash_values(w->set, base, &d->base_hash);
-    trainable_hash_values(w->set, w->decoded, &d->hash);
-    return STATUS_OK;
+    return delta_finish(w, base, d, err);
 }
 
 static enum status delta_measure(const struct delta *d, size_t *bytes, struct err *err)
@@ -300,9 +330,67 @@ enum status compress_encode(const struct trainable *set, const float *base, cons
     return s;
 }
 
+/* ---- exact ---- */
+
+static uint32_t float_bits(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+/* Does '0' lead there? It adds 0, which makes -0 a 0. */
+static bool zero_leads(const float *base, const float *target, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float sum = base[i] + 0.0f;
+        if (float_bits(sum) != float_bits(target[i]))
+            return false;
+    }
+    return true;
+}
+
+static enum status exact_streams(struct work *w, const float *base, const float *target,
+                                 struct err *err)
+{
+    size_t at = 0;
+    for (int t = 0; t < w->set->count; t++) {
+        size_t n = param_count(w->set->params[t]);
+        w->codecs[t] = zero_leads(base + at, target + at, n) ? '0' : 'x';
+        if (w->codecs[t] == 'x' && exact_encode(base + at, target + at, n, &w->codes) != STATUS_OK)
+            return err_set(err, STATUS_NO_MEMORY, "no memory for %zu exact values", n);
+        at += n;
+    }
+    return STATUS_OK;
+}
+
+enum status compress_exact(const struct trainable *set, const float *base, const float *target,
+                           int64_t base_version, int64_t version, struct delta *delta,
+                           struct err *err)
+{
+    struct work w;
+    struct hash wanted;
+    memset(delta, 0, sizeof *delta);
+    delta->base_version = base_version;
+    delta->version = version;
+    TRY(work_open(&w, set, err));
+    enum status s = exact_streams(&w, base, target, err);
+    if (s == STATUS_OK)
+        s = delta_finish(&w, base, delta, err);
+    trainable_hash_values(set, target, &wanted);
+    if (s == STATUS_OK && !hash_equal(&wanted, &delta->hash))
+        s = err_set(err, STATUS_CORRUPT, "the exact code of version %lld does not lead there",
+                    (long long)version);
+    work_close(&w);
+    if (s != STATUS_OK)
+        delta_free(delta);
+    return s;
+}
+
 /* ---- applying ---- */
 
-static enum status apply_check(const struct trainable *set, const struct delta *d, struct err *err)
+static enum status apply_check(const struct trainable *set, const struct delta *d,
+                               const float *values, struct err *err)
 {
     struct hash now;
     char have[HASH_HEX], want[HASH_HEX];
@@ -310,7 +398,7 @@ static enum status apply_check(const struct trainable *set, const struct delta *
         return err_set(err, STATUS_SHAPE,
                        "delta is for %lld parameters in %zu tensors, the model has %zu in %d",
                        (long long)d->parameters, d->tensors, set->values, set->count);
-    trainable_hash(set, &now);
+    trainable_hash_values(set, values, &now);
     if (hash_equal(&now, &d->base_hash))
         return STATUS_OK;
     hash_hex(&now, have);
@@ -334,21 +422,42 @@ static enum status result_check(const struct trainable *set, const struct delta 
     return STATUS_OK;
 }
 
+enum status compress_apply_values(const struct trainable *set, const struct delta *delta,
+                                  float *values, struct err *err)
+{
+    TRY(apply_check(set, delta, values, err));
+    float *next = calloc(set->values + 1, sizeof *next);
+    if (!next)
+        return err_set(err, STATUS_NO_MEMORY, "no memory to apply a delta");
+    enum status s = streams_decode(set, delta, values, next, NULL, err);
+    if (s == STATUS_OK)
+        s = result_check(set, delta, next, err);
+    if (s == STATUS_OK)
+        memcpy(values, next, set->values * sizeof *next);
+    free(next);
+    return s;
+}
+
 enum status compress_apply(const struct trainable *set, const struct delta *delta, struct err *err)
 {
-    TRY(apply_check(set, delta, err));
-    float *base = calloc(2 * set->values + 1, sizeof *base);
-    if (!base)
+    float *values = calloc(set->values + 1, sizeof *values);
+    if (!values)
         return err_set(err, STATUS_NO_MEMORY, "no memory to apply a delta");
-    float *update = base + set->values;
-    trainable_read(set, base);
-    enum status s = streams_decode(set, delta, update, err);
-    if (s == STATUS_OK) {
-        update_add(base, update, set->values, base);
-        s = result_check(set, delta, base, err);
-    }
+    trainable_read(set, values);
+    enum status s = compress_apply_values(set, delta, values, err);
     if (s == STATUS_OK)
-        trainable_write(set, base);
-    free(base);
+        trainable_write(set, values);
+    free(values);
+    return s;
+}
+
+enum status compress_sizes(const struct trainable *set, const struct delta *delta, size_t *bytes,
+                           struct err *err)
+{
+    float *values = calloc(2 * set->values + 1, sizeof *values);
+    if (!values)
+        return err_set(err, STATUS_NO_MEMORY, "no memory to measure a delta");
+    enum status s = streams_decode(set, delta, values, values + set->values, bytes, err);
+    free(values);
     return s;
 }

@@ -33,7 +33,11 @@ static enum status service_open(struct service *service, const char *dir, struct
     snprintf(data, sizeof data, "%s/data", dir);
     snprintf(teacher, sizeof teacher, "%s/teacher", dir);
     snprintf(student, sizeof student, "%s/student", dir);
-    struct learner_config learner = {io_posix(), data, teacher, student, 1};
+    struct learner_config learner = {.io = io_posix(),
+                                     .data_dir = data,
+                                     .teacher_dir = teacher,
+                                     .student_dir = student,
+                                     .threads = 1};
     cloud->io = io_posix();
     TRY(listen_open("127.0.0.1:0", &fd, bound, err));
     TRY(events_create(&cloud->events, err));
@@ -42,6 +46,8 @@ static enum status service_open(struct service *service, const char *dir, struct
     TRY(learner_create(&learner, &cloud->learner, err));
     TRY(learner_restore(cloud->learner, cloud->store, err));
     TRY(writer_create(cloud->store, 64, &cloud->writer, err));
+    struct fleet_config fleet = {.store = cloud->store, .silent_ms = 900000, .data_dir = data};
+    TRY(fleet_create(&fleet, &cloud->fleet, err));
     struct rounds_config rounds = {.store = cloud->store, .learner = cloud->learner};
     TRY(rounds_create(&rounds, &cloud->rounds, err));
     config.routes = routes;
@@ -60,6 +66,7 @@ static void service_close(struct service *service)
     http_drain(service->http, 2000);
     writer_destroy(cloud->writer);
     http_stop(service->http);
+    fleet_destroy(cloud->fleet);
     rounds_destroy(cloud->rounds);
     learner_destroy(cloud->learner);
     store_close(cloud->store);

@@ -70,7 +70,10 @@ await all '^event: release'
 expect "its states" "$(data all round | jq -r .state | tr '\n' ' ')" "queued running released "
 expect "its upload" "$(data all upload | jq -r '"\(.id) \(.instances)"')" "$upload_id 16"
 expect "its last step" "$(data all step | tail -n 1 | jq -r '"\(.step)/\(.steps)"')" "30/30"
-expect "its release" "$(data all release | jq -r '"\(.version) \(.round)"')" "1 $id"
+await all '^data: .*"state":"complete"'
+expect "its release" "$(data all release | jq -r 'select(.round) | "\(.version) \(.round)"')" "1 $id"
+expect "its rollout" "$(data all release | jq -r 'select(.state) | "\(.version) \(.state)"')" "1 complete"
+await rounds '^data: .*"state":"complete"'
 expect "the same, alone" "$(data rounds release)" "$(data all release)"
 expect "no others" "$(grep -cE '^event: (step|upload)' "$work/rounds")" 0
 expect "unknown types" "$(get '/events?types=round,sheep')" 400

@@ -5,8 +5,6 @@ source "$(dirname "$0")/auth.sh"
 
 cert_make a
 ca=(--ca "$work/a.pem")
-mkdir -p "$work/data/keys"
-echo "the root of all releases" >"$work/data/keys/root.pub"
 operator=$(token add --role operator --name boss)
 cloud_start --auth --tls-cert "$work/a.pem" --tls-key "$work/a.key"
 as "$operator"
@@ -42,7 +40,7 @@ enroll a "$typed" --device kiosk-7 || die "enroll: $(cat "$work/enroll.log")"
 grep -q "enrolled as kiosk-7" "$work/enroll.out" || die "$(cat "$work/enroll.out")"
 expect "the token's mode" "$(stat -c %a "$work/a/token")" 600
 expect "the name" "$(cat "$work/a/device")" kiosk-7
-expect "the root key" "$(cat "$work/a/root.pub")" "the root of all releases"
+expect "the root key" "$(cat "$work/a/root.pub")" "$(cat "$work/data/keys/root.pub")"
 [ ! -e "$work/a/enroll-nonce" ] || die "the nonce is still there"
 grep -rqF "$(cut -c7- "$work/a/token")" "$work/data" && die "the cloud's disk holds the token"
 as "$(cat "$work/a/token")"
@@ -114,10 +112,11 @@ until_true "it says so" logged "does not let this device.*401"
 spooled() { [ "$(status a spool_files)" -ge 2 ]; }
 until_true "uploads wait" spooled
 expect "rejected" "$(status a rejected)" 0
-echo "another root" >"$work/data/keys/root.pub"
+"$bin/cdcca-cloud" keys init --dir "$work/others" >/dev/null || die "other keys"
+cp "$work/others/root.pub" "$work/a/root.pub"
 enroll a "$(code --device kiosk-7)" || die "enrolling again: $(cat "$work/enroll.log")"
 grep -q "another root key" "$work/enroll.log" || die "another root key, and no word about it"
-expect "the root key that stays" "$(cat "$work/a/root.pub")" "the root of all releases"
+expect "the root key that stays" "$(cat "$work/a/root.pub")" "$(cat "$work/others/root.pub")"
 caught_up() { [ "$(status a uploaded)" -ge 40 ]; }
 until_true "it goes on with the new token" caught_up
 kill -TERM "$edge_pid"

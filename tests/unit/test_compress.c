@@ -267,6 +267,52 @@ static void test_mis_sized_delta(void **state)
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+static void test_an_exact_delta_leads_there_to_the_bit(void **state)
+{
+    struct fixture *f = *state;
+    struct delta d;
+    struct hash hash;
+    float *saved = calloc(2 * f->set.values, sizeof *saved), *now = saved + f->set.values;
+    memcpy(saved, f->target, f->set.values * sizeof *saved);
+    f->target[0] = -0.0f; /* a sum cannot give it */
+    f->target[1] = 1e-30f;
+    assert_int_equal(compress_exact(&f->set, f->base, f->target, 3, 7, &d, NULL), STATUS_OK);
+    memcpy(now, f->base, f->set.values * sizeof *now);
+    assert_int_equal(compress_apply_values(&f->set, &d, now, NULL), STATUS_OK);
+    assert_memory_equal(now, f->target, f->set.values * sizeof *now);
+    trainable_hash_values(&f->set, f->target, &hash);
+    assert_true(hash_equal(&hash, &d.hash));
+    expect_unchanged(f);
+    delta_free(&d);
+    memcpy(f->target, saved, f->set.values * sizeof *saved);
+    free(saved);
+}
+
+static void test_an_exact_delta_to_the_same_place_is_empty(void **state)
+{
+    struct fixture *f = *state;
+    struct delta d;
+    assert_int_equal(compress_exact(&f->set, f->base, f->base, 3, 7, &d, NULL), STATUS_OK);
+    assert_int_equal(d.codes_size, 0);
+    assert_true(hash_equal(&d.base_hash, &d.hash));
+    delta_free(&d);
+}
+
+static void test_sizes_add_up(void **state)
+{
+    struct fixture *f = *state;
+    struct compress_options options = compress_defaults();
+    struct delta d;
+    size_t *bytes = calloc((size_t)f->set.count, sizeof *bytes), sum = 0;
+    encode(f, &options, &d);
+    assert_int_equal(compress_sizes(&f->set, &d, bytes, NULL), STATUS_OK);
+    for (int t = 0; t < f->set.count; t++)
+        sum += bytes[t];
+    assert_int_equal(sum, d.codes_size + d.scales_size);
+    delta_free(&d);
+    free(bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -280,6 +326,9 @@ int main(void)
         TEST(test_applied_twice),
         TEST(test_altered_delta_changes_nothing),
         TEST(test_mis_sized_delta),
+        TEST(test_an_exact_delta_leads_there_to_the_bit),
+        TEST(test_an_exact_delta_to_the_same_place_is_empty),
+        TEST(test_sizes_add_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,78 +1,13 @@
 /* The store: what is acknowledged stays, once; rounds own uploads; a full disk refuses and
  * recovers; the writer commits groups. */
 // links: server
-#include "server/store.h"
+#include "api/base/clock.h"
+#include "server/db.h"
 #include "server/writer.h"
-#include "tests/unit/fault_io.h"
+#include "tests/unit/store_place.h"
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-struct place {
-    char dir[64];
-    struct fault_io io;
-    struct store *store;
-};
-
-static int place_open(void **state)
-{
-    struct place *place = calloc(1, sizeof *place);
-    struct err err = {0};
-    strcpy(place->dir, "/tmp/cdcca-store-XXXXXX");
-    place->io = fault_io_make(-1, ENOSPC);
-    *state = place;
-    return !mkdtemp(place->dir) || store_open(&place->io.io, place->dir, &place->store, &err);
-}
-
-static int place_close(void **state)
-{
-    struct place *place = *state;
-    char command[128];
-    store_close(place->store);
-    snprintf(command, sizeof command, "rm -rf %s", place->dir);
-    int failed = system(command);
-    free(place);
-    return failed;
-}
-
-static void place_again(struct place *place)
-{
-    struct err err;
-    store_close(place->store);
-    assert_int_equal(store_open(&place->io.io, place->dir, &place->store, &err), STATUS_OK);
-}
 
 /* ---- jobs ---- */
-
-struct adding {
-    const char *content, *key;
-    struct upload upload;
-    char sha256[HASH_HEX];
-    bool repeated;
-};
-
-static enum status add_run(struct store *store, void *ctx, struct err *err)
-{
-    struct adding *a = ctx;
-    struct hash hash;
-    hash_bytes(a->content, strlen(a->content), &hash);
-    hash_hex(&hash, a->sha256);
-    a->upload = (struct upload){.sha256 = a->sha256,
-                                .device = "edge-1",
-                                .key = a->key,
-                                .received_ms = 1,
-                                .instances = 3,
-                                .tokens = 12,
-                                .size_bytes = (int64_t)strlen(a->content)};
-    return store_upload_add(store, &a->upload, a->content, strlen(a->content), &a->repeated, err);
-}
 
 static enum status delete_run(struct store *store, void *ctx, struct err *err)
 {
@@ -91,19 +26,11 @@ static enum status finish_run(struct store *store, void *ctx, struct err *err)
     return store_round_finish(store, *(int64_t *)ctx, finish_state, "{}", NULL, 0, err);
 }
 
-static enum status apply(struct place *place,
-                         enum status (*run)(struct store *, void *, struct err *), void *ctx)
-{
-    struct store_job job = {.run = run, .ctx = ctx};
-    store_apply(place->store, &job, 1, NULL);
-    return job.status;
-}
-
 static enum status add(struct place *place, const char *content, const char *key, int64_t *id,
                        bool *repeated)
 {
     struct adding a = {.content = content, .key = key};
-    enum status status = apply(place, add_run, &a);
+    enum status status = place_apply(place, add_run, &a);
     if (id)
         *id = a.upload.id;
     if (repeated)
@@ -178,9 +105,9 @@ static void deleting_removes_the_bytes_unless_they_came_back(void **state)
     int64_t id;
     assert_int_equal(add(place, "a", NULL, &id, NULL), STATUS_OK);
     assert_true(blob_there(place, "a"));
-    assert_int_equal(apply(place, delete_run, &id), STATUS_OK);
+    assert_int_equal(place_apply(place, delete_run, &id), STATUS_OK);
     assert_false(blob_there(place, "a"));
-    assert_int_equal(apply(place, delete_run, &id), STATUS_NOT_FOUND);
+    assert_int_equal(place_apply(place, delete_run, &id), STATUS_NOT_FOUND);
 
     assert_int_equal(add(place, "a", NULL, &id, NULL), STATUS_OK);
     struct adding back = {.content = "a"};
@@ -201,29 +128,29 @@ static void a_round_owns_its_uploads(void **state)
     struct place *place = *state;
     int64_t id, upload, late;
     char found[16];
-    assert_int_equal(apply(place, create_run, &id), STATUS_CONFLICT);
+    assert_int_equal(place_apply(place, create_run, &id), STATUS_CONFLICT);
     add(place, "a", NULL, &upload, NULL);
     add(place, "b", NULL, NULL, NULL);
-    assert_int_equal(apply(place, create_run, &id), STATUS_OK);
+    assert_int_equal(place_apply(place, create_run, &id), STATUS_OK);
     add(place, "c", NULL, &late, NULL);
     assert_int_equal(totals(place).new_instances, 3);
     assert_int_equal(totals(place).new_last, late);
-    assert_int_equal(apply(place, delete_run, &upload), STATUS_CONFLICT);
+    assert_int_equal(place_apply(place, delete_run, &upload), STATUS_CONFLICT);
 
     place_again(place);
     assert_int_equal(store_round_open(place->store, round_state, found, NULL), STATUS_OK);
     assert_string_equal(found, "queued");
     finish_state = "cancelled";
-    assert_int_equal(apply(place, finish_run, &id), STATUS_OK);
+    assert_int_equal(place_apply(place, finish_run, &id), STATUS_OK);
     assert_int_equal(totals(place).new_instances, 9);
     assert_int_equal(store_round_open(place->store, round_state, found, NULL), STATUS_NOT_FOUND);
 
-    assert_int_equal(apply(place, create_run, &id), STATUS_OK);
+    assert_int_equal(place_apply(place, create_run, &id), STATUS_OK);
     finish_state = "rejected";
-    assert_int_equal(apply(place, finish_run, &id), STATUS_OK);
+    assert_int_equal(place_apply(place, finish_run, &id), STATUS_OK);
     assert_int_equal(totals(place).new_instances, 0);
-    assert_int_equal(apply(place, create_run, &id), STATUS_CONFLICT);
-    assert_int_equal(apply(place, delete_run, &upload), STATUS_OK);
+    assert_int_equal(place_apply(place, create_run, &id), STATUS_CONFLICT);
+    assert_int_equal(place_apply(place, delete_run, &upload), STATUS_OK);
 }
 
 /* Whichever call fails, the upload is refused whole, and taken when there is room again. */
@@ -271,6 +198,222 @@ static void a_group_is_synced_at_once_or_not_stored(void **state)
         place->io.countdown = -1;
         assert_int_equal(totals(place).uploads, failing ? 0 : GROUP);
     }
+}
+
+/* Every call of add, delete and a round fails once: nothing half done, and the next try goes well.
+ * What was acknowledged before is there after, also for a store that is opened anew. */
+static void every_io_call_fails_once(void **state)
+{
+    struct place *place = *state;
+    static const int errors[] = {ENOSPC, EIO, EINTR};
+    int64_t kept = place_upload(place, "kept");
+    for (size_t e = 0; e < sizeof errors / sizeof *errors; e++) {
+        place->io.error = errors[e];
+        for (int n = 0; n < 16; n++) {
+            char content[16];
+            int64_t id = 0;
+            snprintf(content, sizeof content, "e%d-%d", (int)e, n);
+            place->io.countdown = n;
+            bool added = add(place, content, NULL, &id, NULL) == STATUS_OK;
+            bool gone = added && place_apply(place, delete_run, &id) == STATUS_OK;
+            place->io.countdown = -1;
+            assert_int_equal(totals(place).uploads, 1 + (added && !gone));
+            if (added && !gone)
+                assert_true(blob_there(place, content));
+            if (!added)
+                assert_int_equal(add(place, content, NULL, &id, NULL), STATUS_OK);
+            if (!gone)
+                assert_int_equal(place_apply(place, delete_run, &id), STATUS_OK);
+            place_again(place);
+            id = 0;
+            assert_int_equal(place_apply(place, delete_run, &id), STATUS_NOT_FOUND);
+            assert_false(blob_there(place, content));
+            assert_true(blob_there(place, "kept"));
+        }
+    }
+    place->io.error = ENOSPC;
+    assert_int_equal(place_apply(place, delete_run, &kept), STATUS_OK);
+}
+
+/* ---- removal ---- */
+
+struct expiring {
+    int64_t before_ms, deleted;
+};
+
+static enum status expire_run(struct store *store, void *ctx, struct err *err)
+{
+    struct expiring *e = ctx;
+    return store_uploads_expire(store, e->before_ms, 32, &e->deleted, err);
+}
+
+static void uploads_expire_after_their_round_and_not_before(void **state)
+{
+    struct place *place = *state;
+    int64_t round;
+    struct expiring all = {.before_ms = INT64_MAX}, early = {.before_ms = 1};
+    place_upload(place, "a");
+    place_upload(place, "b");
+    assert_int_equal(place_apply(place, expire_run, &all), STATUS_OK);
+    assert_int_equal(all.deleted, 0); /* new */
+    assert_int_equal(place_apply(place, create_run, &round), STATUS_OK);
+    place_upload(place, "c");
+    assert_int_equal(place_apply(place, expire_run, &all), STATUS_OK);
+    assert_int_equal(all.deleted, 0); /* in a round */
+    finish_state = "rejected";
+    assert_int_equal(place_apply(place, finish_run, &round), STATUS_OK);
+    assert_int_equal(place_apply(place, expire_run, &early), STATUS_OK);
+    assert_int_equal(early.deleted, 0);
+    assert_int_equal(place_apply(place, expire_run, &all), STATUS_OK);
+    assert_int_equal(all.deleted, 2);
+    assert_false(blob_there(place, "a"));
+    assert_false(blob_there(place, "b"));
+    assert_true(blob_there(place, "c"));
+    assert_int_equal(totals(place).uploads, 1);
+}
+
+/* The row's end is committed and the file could not be removed, as after a kill in between. */
+static void what_could_not_be_removed_is_removed_later(void **state)
+{
+    struct place *place = *state;
+    int64_t id = place_upload(place, "secret");
+    place->io.countdown = 0;
+    assert_int_equal(place_apply(place, delete_run, &id), STATUS_OK);
+    place->io.countdown = -1;
+    assert_true(blob_there(place, "secret"));
+    place_again(place);
+    place_upload(place, "another");
+    assert_false(blob_there(place, "secret"));
+    assert_true(blob_there(place, "another"));
+}
+
+static enum status sweep_run(struct store *store, void *ctx, struct err *err)
+{
+    return store_blobs_sweep(store, ctx, 2, err);
+}
+
+static void a_blob_without_a_row_is_swept(void **state)
+{
+    struct place *place = *state;
+    char names[2][HASH_HEX], path[256];
+    struct hash hash;
+    place_upload(place, "known");
+    hash_bytes("known", 5, &hash);
+    hash_hex(&hash, names[0]);
+    hash_bytes("stray", 5, &hash);
+    hash_hex(&hash, names[1]);
+    store_upload_path(place->store, names[1], path, sizeof path, NULL);
+    assert_int_equal(io_write_file(io_posix(), path, "stray", 5, NULL), STATUS_OK);
+    assert_int_equal(place_apply(place, sweep_run, names), STATUS_OK);
+    assert_true(blob_there(place, "known"));
+    assert_false(blob_there(place, "stray"));
+}
+
+static bool lineage_see(void *ctx, const struct upload *upload)
+{
+    int64_t *out = ctx;
+    out[0] = upload->round;
+    out[1] = upload->version;
+    return true;
+}
+
+static enum status released_run(struct store *store, void *ctx, struct err *err)
+{
+    return store_round_finish(store, *(int64_t *)ctx, "released", "{}", NULL, 7, err);
+}
+
+static void an_upload_leads_to_its_round_and_release(void **state)
+{
+    struct place *place = *state;
+    int64_t id = place_upload(place, "a"), round, found[2] = {-1, -1};
+    assert_int_equal(store_upload(place->store, id, lineage_see, found, NULL), STATUS_OK);
+    assert_int_equal(found[0], 0);
+    assert_int_equal(place_apply(place, create_run, &round), STATUS_OK);
+    assert_int_equal(place_apply(place, released_run, &round), STATUS_OK);
+    assert_int_equal(store_uploads_of(place->store, round, 0, 10, lineage_see, found, NULL),
+                     STATUS_OK);
+    assert_int_equal(found[0], round);
+    assert_int_equal(found[1], 7);
+}
+
+/* ---- a database of the first schema ---- */
+
+static const char old_rows[] =
+    "DROP TABLE devices; DROP TABLE offers; DROP TABLE squashes; DROP TABLE doomed;"
+    "DROP TABLE uptime; DROP INDEX releases_state; DROP INDEX uploads_new;"
+    "DROP INDEX uploads_instances;"
+    "ALTER TABLE rounds DROP COLUMN target; ALTER TABLE releases DROP COLUMN state;"
+    "ALTER TABLE releases DROP COLUMN plan; ALTER TABLE releases DROP COLUMN stage;"
+    "ALTER TABLE releases DROP COLUMN stage_at; ALTER TABLE releases DROP COLUMN detail;"
+    "ALTER TABLE releases DROP COLUMN tensors; ALTER TABLE releases DROP COLUMN offered;"
+    "ALTER TABLE releases DROP COLUMN applied; ALTER TABLE releases DROP COLUMN failed;"
+    "PRAGMA user_version=1;"
+    "INSERT INTO rounds VALUES(1,'released','count','{}','{}',NULL,1,2,3,1,3,1);"
+    "INSERT INTO uploads VALUES(1,'00',NULL,'edge-1',1,0,3,12,5,1);"
+    "INSERT INTO releases VALUES(1,0,1,8,10,3,'aa','bb','cc','{}');"
+    "INSERT INTO releases VALUES(2,1,1,8,10,3,'aa','bb','cc','{}');"
+    "INSERT INTO envelopes VALUES(1,1,1,1,'{}',NULL);";
+
+static bool old_see(void *ctx, const struct release *release)
+{
+    snprintf(ctx, 16, "%s", release->state);
+    return false;
+}
+
+static void a_database_of_the_first_schema_opens(void **state)
+{
+    struct place *place = *state;
+    struct db *db;
+    char path[128], found[16] = "";
+    int64_t lineage[2];
+    snprintf(path, sizeof path, "%s/cloud.db", place->dir);
+    store_close(place->store);
+    assert_int_equal(db_open(path, true, &db, NULL), STATUS_OK);
+    assert_int_equal(db_exec(db, old_rows, NULL), STATUS_OK);
+    db_close(db);
+    assert_int_equal(store_open(&place->io.io, place->dir, &place->store, NULL), STATUS_OK);
+    assert_int_equal(store_release(place->store, 1, old_see, found, NULL), STATUS_OK);
+    assert_string_equal(found, "complete");
+    assert_int_equal(store_release(place->store, 2, old_see, found, NULL), STATUS_OK);
+    assert_string_equal(found, "unsigned");
+    assert_int_equal(store_upload(place->store, 1, lineage_see, lineage, NULL), STATUS_OK);
+    assert_int_equal(lineage[1], 1);
+    place_upload(place, "new");
+    place_again(place);
+    assert_int_equal(totals(place).uploads, 2);
+}
+
+static void a_database_of_a_newer_program_is_refused(void **state)
+{
+    struct place *place = *state;
+    struct db *db;
+    struct err err;
+    char path[128];
+    struct store *second = NULL;
+    snprintf(path, sizeof path, "%s/cloud.db", place->dir);
+    store_close(place->store);
+    assert_int_equal(db_open(path, true, &db, NULL), STATUS_OK);
+    assert_int_equal(db_exec(db, "PRAGMA user_version=99", NULL), STATUS_OK);
+    db_close(db);
+    assert_int_equal(store_open(&place->io.io, place->dir, &second, &err), STATUS_UNSUPPORTED);
+    place->store = NULL;
+}
+
+static enum status keep_run(struct store *store, void *ctx, struct err *err)
+{
+    (void)ctx;
+    return store_uptime_keep(store, err);
+}
+
+static void uptime_goes_on_after_a_restart(void **state)
+{
+    struct place *place = *state;
+    clock_sleep_ms(20);
+    int64_t before = store_uptime_ms(place->store);
+    assert_true(before >= 20);
+    assert_int_equal(place_apply(place, keep_run, NULL), STATUS_OK);
+    place_again(place);
+    assert_true(store_uptime_ms(place->store) >= before);
 }
 
 static void a_directory_has_one_owner(void **state)
@@ -361,6 +504,14 @@ int main(void)
         PLACED(a_round_owns_its_uploads),
         PLACED(a_full_disk_refuses_and_recovers),
         PLACED(a_group_is_synced_at_once_or_not_stored),
+        PLACED(every_io_call_fails_once),
+        PLACED(uploads_expire_after_their_round_and_not_before),
+        PLACED(what_could_not_be_removed_is_removed_later),
+        PLACED(a_blob_without_a_row_is_swept),
+        PLACED(an_upload_leads_to_its_round_and_release),
+        PLACED(a_database_of_the_first_schema_opens),
+        PLACED(a_database_of_a_newer_program_is_refused),
+        PLACED(uptime_goes_on_after_a_restart),
         PLACED(a_directory_has_one_owner),
         PLACED(a_damaged_database_is_said_to_be),
         PLACED(the_writer_refuses_beyond_its_queue_and_finishes_the_rest),
