@@ -15,8 +15,8 @@ struct facts {
     char set_hash[HASH_HEX]; /* of the trainable set at version 0 */
     int64_t set_values, set_tensors;
     struct trainable_options options;
-    int token_width, tokens_max; /* of the vision encoder's output */
-    double entropy_max;          /* ln V */
+    int token_width, tokens_max;      /* of the vision encoder's output */
+    double entropy_max;               /* ln V */
     const struct mllm *encoder_model; /* borrowed: whose encoder bounds what a token can be */
     char config_hash[HASH_HEX], model_hash[HASH_HEX], tokenizer_hash[HASH_HEX];
 };

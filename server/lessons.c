@@ -105,15 +105,15 @@ static bool instance_add(struct lessons *lessons, const struct payload *payload,
     if (!visual || !question || (from->correction && !correction))
         return false;
     payload_dequantize(payload, i, visual);
-    lessons->items[lessons->count++] = (struct distill_instance){
-        .question = question,
-        .correction = correction,
-        .visual = visual,
-        .count = (int)from->count,
-        .rest =
-            uts_rest_weight(payload->positions + from->first, (int)from->count, lessons->tokens),
-        .device = name->device,
-        .round = name->round};
+    lessons->items[lessons->count++] =
+        (struct distill_instance){.question = question,
+                                  .correction = correction,
+                                  .visual = visual,
+                                  .count = (int)from->count,
+                                  .rest = uts_rest_weight(payload->positions + from->first,
+                                                          (int)from->count, lessons->tokens),
+                                  .device = name->device,
+                                  .round = name->round};
     return true;
 }
 

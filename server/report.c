@@ -25,8 +25,8 @@ static bool gate_fill(json *out, const struct distill_report *r)
 }
 
 /* Sets object's name to a new object with these numbers. */
-static bool counts_fill(json *object, const char *name, const char *const *keys,
-                        const int *counts, int n)
+static bool counts_fill(json *object, const char *name, const char *const *keys, const int *counts,
+                        int n)
 {
     json *inner = json_object_new();
     bool ok = inner;
@@ -52,7 +52,8 @@ static bool screen_fill(json *out, const struct distill_report *r)
 
 static bool report_fill(json *out, const struct distill_report *r)
 {
-    return gate_fill(out, r) && screen_fill(out, r) && json_set_int(out, "instances", r->instances) &&
+    return gate_fill(out, r) && screen_fill(out, r) &&
+           json_set_int(out, "instances", r->instances) &&
            json_set_int(out, "trained", r->trained) &&
            json_set_number(out, "loss_first", (double)r->loss_first) &&
            json_set_number(out, "loss_last", (double)r->loss_last) &&

@@ -39,7 +39,7 @@ struct distill_instance { /* one upload; what it points to is copied */
     const char *correction; /* label from a user, or NULL */
     const float *visual;    /* (count, Cv) */
     int count;
-    int rest; /* how many tokens the last one stands for (UTS_REST); 0, 1: itself */
+    int rest;        /* how many tokens the last one stands for (UTS_REST); 0, 1: itself */
     uint64_t device; /* who sent it, the same in every round; all equal: one sender, not screened */
     int64_t round;   /* that it came in, for distiller_recall: one screening for each */
 };
@@ -55,7 +55,8 @@ struct distill_left_out {
     int over_share; /* beyond what one device may send */
     int strange;    /* tokens unlike those of an image */
 };
-/* What became of users' corrections; of one that is not believed the teacher's answer is learned. */
+/* What became of users' corrections; of one that is not believed the teacher's answer is learned.
+ */
 struct distill_corrections {
     int believed, over_share, doubted;
 };

@@ -32,7 +32,7 @@ struct exemplar {
     float entropy;   /* of the teacher's answer, nats; 0 for a correction */
     float *logits;   /* (label_count, V): the teacher's, at the label's places */
     float *feature[EXEMPLAR_FEATURES]; /* (Q,Ct) each: query output, matched cross outputs */
-    size_t bytes, taught_bytes; /* of memory, all in all; of the teacher's side of that */
+    size_t bytes, taught_bytes;        /* of memory, all in all; of the teacher's side of that */
 };
 
 /* Copies the upload. STATUS_MALFORMED: no tokens, a value that is not finite; STATUS_TOO_LARGE. */

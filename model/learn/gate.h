@@ -1,8 +1,8 @@
 /* The gate before a publication: does the student agree with the labels of uploads it was not
  * trained on no worse than before, but for noise (distill.h says when a change counts)? Hostile
  * devices can send uploads whose answers must change, or must not, so extremes have no vote: from
- * GATE_DEVICES on, the devices are put in order of their net change, and an eighth of them at either
- * end is not counted. */
+ * GATE_DEVICES on, the devices are put in order of their net change, and an eighth of them at
+ * either end is not counted. */
 #ifndef CDCCA_GATE_H
 #define CDCCA_GATE_H
 
@@ -13,7 +13,7 @@ enum { GATE_DEVICES = 8 };
 struct gate {
     const struct exemplar **items; /* borrowed */
     int count;
-    bool *right; /* per item: agreed before */
+    bool *right;         /* per item: agreed before */
     float before, after; /* shares that agree; once measured, of what has a vote */
     int gained, lost;    /* among what has a vote */
 };

@@ -208,8 +208,8 @@ static bool same_claim(const struct exemplar *a, const struct exemplar *b)
 }
 
 /* Do enough devices say what sent[at] does? sent is sorted by device, doubts go by exemplar. */
-static bool agreed(const struct exemplar *item, const struct doubt *doubts,
-                   const struct sent *sent, int n, int at, int needed)
+static bool agreed(const struct exemplar *item, const struct doubt *doubts, const struct sent *sent,
+                   int n, int at, int needed)
 {
     int mine = sent[at].index, voices = 0;
     for (int i = 0; i < n && voices < needed; i++) {

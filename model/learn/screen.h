@@ -1,8 +1,8 @@
 /* The screen: what of a round's uploads is learned from when several devices take part, so that a
  * few hostile ones cannot pull the student. A device's answers are never labels; what is left to it
- * is the number of its uploads, their tokens, and corrections. Each is held against what the round's
- * other devices send, and the median decides: good for as long as most devices are honest. With
- * fewer than SCREEN_DEVICES there is no majority, and nothing is screened. */
+ * is the number of its uploads, their tokens, and corrections. Each is held against what the
+ * round's other devices send, and the median decides: good for as long as most devices are honest.
+ * With fewer than SCREEN_DEVICES there is no majority, and nothing is screened. */
 #ifndef CDCCA_SCREEN_H
 #define CDCCA_SCREEN_H
 

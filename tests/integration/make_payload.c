@@ -1,6 +1,7 @@
 /* make_payload STUDENT_DIR SEED INSTANCES [safetensors|json]: an upload of random tokens for that
- * student on stdout, such as its encoder's layer norm could give. Environment: DEVICE, BASE, ENCODER,
- * WIDTH, TOKENS, ENTROPY override what it says of itself; STRETCH: tokens so many times as long. */
+ * student on stdout, such as its encoder's layer norm could give. Environment: DEVICE, BASE,
+ * ENCODER, WIDTH, TOKENS, ENTROPY override what it says of itself; STRETCH: tokens so many times as
+ * long. */
 #include "api/wire/payload.h"
 #include "model/mllm/mllm.h"
 #include <math.h>

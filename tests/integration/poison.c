@@ -26,11 +26,10 @@ enum {
 static const double BOUND = 2, ERRORS = 3; /* points, and standard errors of the difference */
 
 enum attack { CLEAN, NOISE, CORRECTIONS, FLOODING, QUESTIONS, FLOOD_OF_CORRECTIONS, ATTACKS };
-static const char *const NAMES[] = {"none", "random tokens", "wrong corrections", "flooding",
-                                    "shuffled questions",
-                                    "flood of corrections"};
+static const char *const NAMES[] = {"none",     "random tokens",      "wrong corrections",
+                                    "flooding", "shuffled questions", "flood of corrections"};
 
-struct exam { /* held-out samples, with the right answers */
+struct exam {              /* held-out samples, with the right answers */
     struct simulated seen; /* by the student as shipped */
     char (*answer)[WORLD_CAPTION];
 };
@@ -100,8 +99,8 @@ static enum status exam_take(const struct bench *b, const struct mllm *model, st
 static enum status uploads_open(struct bench *b, struct err *err)
 {
     size_t bytes;
-    const struct simulated_options options = {.pick = PICK_ENT2, .uts = uts_defaults(), .bits = 4,
-                                              .seed = SEED};
+    const struct simulated_options options = {
+        .pick = PICK_ENT2, .uts = uts_defaults(), .bits = 4, .seed = SEED};
     TRY(simulated_answer(&b->window, b->student, b->pool, "world:target", SEED, 0, WINDOW, err));
     TRY(simulated_upload(&b->window, b->student, DEVICES * EACH, &options, &b->payload, &bytes,
                          err));
@@ -201,7 +200,8 @@ static enum status attack_run(const struct bench *b, enum attack attack, bool sc
                               struct outcome *out, struct err *err)
 {
     static struct distill_instance uploads[UPLOADS];
-    float *room = calloc(UPLOADS, (size_t)b->window.tokens * (size_t)b->window.width * sizeof *room);
+    float *room =
+        calloc(UPLOADS, (size_t)b->window.tokens * (size_t)b->window.width * sizeof *room);
     if (!room)
         return err_set(err, STATUS_NO_MEMORY, "no memory for tokens");
     int n = uploads_make(b, attack, uploads, room);
@@ -231,13 +231,12 @@ static bool line_print(const char *name, const char *how, const struct outcome *
     double error, loss = loss_of(clean, o, &error);
     bool held = loss <= BOUND + ERRORS * error;
     printf("%-20s %-12s %5.1f%%  %+5.1f points (error %.1f)  trained %3d, left out %d+%d, "
-           "corrections %d/%d  gate %s  %s\n", name, how,
-           o->score, -loss, error, o->report.trained, o->report.left_out.over_share,
+           "corrections %d/%d  gate %s  %s\n",
+           name, how, o->score, -loss, error, o->report.trained, o->report.left_out.over_share,
            o->report.left_out.strange, o->report.corrections.believed,
            o->report.corrections.believed + o->report.corrections.doubted +
                o->report.corrections.over_share,
-           o->report.passed ? "ok" : "no",
-           held ? "held" : "PAST THE BOUND");
+           o->report.passed ? "ok" : "no", held ? "held" : "PAST THE BOUND");
     fflush(stdout);
     return held;
 }
