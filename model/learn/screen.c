@@ -146,9 +146,10 @@ static int float_compare(const void *a, const void *b)
 static enum status strange_mark(const struct distill_instance *instances, int n, int width,
                                 bool *out, struct distill_left_out *counts, struct err *err)
 {
-    float *coherence = calloc(2 * (size_t)n + 2, sizeof *coherence), *sorted = coherence + n;
+    float *coherence = calloc(2 * (size_t)n + 2, sizeof *coherence);
     if (!coherence)
         return err_set(err, STATUS_NO_MEMORY, "no memory to screen %d uploads", n);
+    float *sorted = coherence + n;
     for (int i = 0; i < n; i++)
         sorted[i] = coherence[i] = screen_coherence(&instances[i], width);
     qsort(sorted, (size_t)n, sizeof *sorted, float_compare);
