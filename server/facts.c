@@ -1,8 +1,11 @@
 /* See facts.h. */
 #include "server/facts.h"
+#include "api/wire/safetensors.h"
 #include "model/mllm/fingerprint.h"
+#include "model/mllm/reach.h"
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void name_of(const char *dir, char out[LIMIT_ID + 1])
@@ -58,6 +61,7 @@ enum status facts_read(struct io *io, const struct mllm *teacher, const char *te
     int side = config->vision.image / config->vision.patch;
     out->token_width = config->vision.hidden;
     out->tokens_max = 1 + side * side;
+    out->encoder_model = student;
     out->entropy_max = log((double)config->text.vocab);
     return files_hash(io, student_dir, out, err);
 }
@@ -82,6 +86,46 @@ static enum status instance_check(const struct facts *facts, const struct payloa
     return STATUS_OK;
 }
 
+/* How far quantization may have moved a channel of token t: half a step, and what an F16 scale of
+ * next to nothing rounds off. */
+static double slack_of(const struct payload *payload, size_t t)
+{
+    float scale = 0;
+    dtype_to_f32(DTYPE_F16, &payload->scales[t], 1, &scale);
+    return 0.5 * (double)scale + 1e-4;
+}
+
+/* values: the instance's tokens. */
+static enum status tokens_check(const struct facts *facts, const struct payload *payload,
+                                const struct payload_instance *instance, const float *values,
+                                struct err *err)
+{
+    for (uint32_t t = 0; t < instance->count; t++) {
+        const float *token = values + (size_t)t * (size_t)payload->width;
+        double radius =
+            reach_radius(facts->encoder_model, token, slack_of(payload, instance->first + t));
+        if (!(radius <= REACH_MOST))
+            return err_set(err, STATUS_MALFORMED,
+                           "instance \"%s\", token %u: no image gives it; it lies at %.2f of what "
+                           "this vision encoder can reach, and right is 1 at most",
+                           instance->id, t, radius);
+    }
+    return STATUS_OK;
+}
+
+static enum status reach_check(const struct facts *facts, const struct payload *payload, size_t i,
+                               struct err *err)
+{
+    const struct payload_instance *instance = &payload->instance[i];
+    float *values = malloc((size_t)instance->count * (size_t)payload->width * sizeof *values + 1);
+    if (!values)
+        return err_set(err, STATUS_NO_MEMORY, "out of memory");
+    payload_dequantize(payload, i, values);
+    enum status status = tokens_check(facts, payload, instance, values, err);
+    free(values);
+    return status;
+}
+
 enum status facts_check_upload(const struct facts *facts, const struct payload *payload,
                                int64_t version, struct err *err)
 {
@@ -98,6 +142,8 @@ enum status facts_check_upload(const struct facts *facts, const struct payload *
                        payload->width, facts->token_width);
     for (size_t i = 0; i < payload->instances; i++)
         TRY(instance_check(facts, payload, &payload->instance[i], err));
+    for (size_t i = 0; i < payload->instances; i++)
+        TRY(reach_check(facts, payload, i, err));
     return STATUS_OK;
 }
 

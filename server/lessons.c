@@ -9,26 +9,44 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* An upload to be read: its content's name, and what its instances are marked with. */
+struct name {
+    char sha256[HASH_HEX];
+    uint64_t device;
+    int64_t round;
+};
+
 struct names {
-    char (*sha256)[HASH_HEX];
+    struct name *item;
     size_t count, cap;
     bool failed;
 };
+
+/* A device's number (distill_instance): the same in every round and after every restart. */
+static uint64_t device_number(const char *device)
+{
+    struct hash hash;
+    uint64_t number;
+    hash_bytes(device, strlen(device), &hash);
+    memcpy(&number, hash.bytes, sizeof number);
+    return number;
+}
 
 static bool name_take(void *ctx, const struct upload *upload)
 {
     struct names *names = ctx;
     if (names->count == names->cap) {
         size_t cap = names->cap ? names->cap * 2 : 64;
-        void *grown = realloc(names->sha256, cap * sizeof *names->sha256);
+        void *grown = realloc(names->item, cap * sizeof *names->item);
         names->failed = !grown;
         if (!grown)
             return false;
-        names->sha256 = grown;
+        names->item = grown;
         names->cap = cap;
     }
-    memcpy(names->sha256[names->count], upload->sha256, HASH_HEX - 1);
-    names->sha256[names->count++][HASH_HEX - 1] = '\0';
+    struct name *name = &names->item[names->count++];
+    *name = (struct name){.device = device_number(upload->device), .round = upload->round};
+    memcpy(name->sha256, upload->sha256, HASH_HEX - 1);
     return true;
 }
 
@@ -73,7 +91,8 @@ static bool items_reserve(struct lessons *lessons)
     return true;
 }
 
-static bool instance_add(struct lessons *lessons, const struct payload *payload, size_t i)
+static bool instance_add(struct lessons *lessons, const struct payload *payload, size_t i,
+                         const struct name *name)
 {
     const struct payload_instance *from = &payload->instance[i];
     size_t bytes;
@@ -86,9 +105,15 @@ static bool instance_add(struct lessons *lessons, const struct payload *payload,
     if (!visual || !question || (from->correction && !correction))
         return false;
     payload_dequantize(payload, i, visual);
-    lessons->items[lessons->count++] = (struct distill_instance){
-        question, correction, visual, (int)from->count,
-        uts_rest_weight(payload->positions + from->first, (int)from->count, lessons->tokens)};
+    lessons->items[lessons->count++] =
+        (struct distill_instance){.question = question,
+                                  .correction = correction,
+                                  .visual = visual,
+                                  .count = (int)from->count,
+                                  .rest = uts_rest_weight(payload->positions + from->first,
+                                                          (int)from->count, lessons->tokens),
+                                  .device = name->device,
+                                  .round = name->round};
     return true;
 }
 
@@ -106,17 +131,17 @@ static enum status blob_read(struct io *io, struct store *store, const char *sha
     return STATUS_OK;
 }
 
-static enum status blob_add(struct io *io, struct store *store, const char *sha256,
+static enum status blob_add(struct io *io, struct store *store, const struct name *name,
                             struct lessons *lessons, struct err *err)
 {
     struct buf bytes = {.max = LIMIT_UPLOAD_RAW_BYTES};
     struct payload payload;
-    enum status status = blob_read(io, store, sha256, &bytes, err);
+    enum status status = blob_read(io, store, name->sha256, &bytes, err);
     if (status == STATUS_OK)
         status = payload_decode("application/x-safetensors", bytes.data, bytes.len, &payload, err);
     if (status == STATUS_OK) {
         for (size_t i = 0; i < payload.instances && status == STATUS_OK; i++)
-            if (!instance_add(lessons, &payload, i))
+            if (!instance_add(lessons, &payload, i, name))
                 status =
                     err_set(err, STATUS_NO_MEMORY, "the round's uploads need more than %zu MiB",
                             lessons->max_bytes >> 20);
@@ -131,8 +156,8 @@ static enum status names_load(struct io *io, struct store *store, const struct n
 {
     for (size_t i = 0; i < names->count; i++) {
         struct err err;
-        const char *sha256 = names->sha256[backwards ? names->count - 1 - i : i];
-        if (blob_add(io, store, sha256, out, &err) != STATUS_OK)
+        const struct name *name = &names->item[backwards ? names->count - 1 - i : i];
+        if (blob_add(io, store, name, out, &err) != STATUS_OK)
             log_line(LOG_WARN, "lessons", "upload left out: %s", err.text);
     }
     return STATUS_OK;
@@ -148,7 +173,7 @@ enum status lessons_load_round(struct io *io, struct store *store, int64_t round
         status = err_set(err, STATUS_NO_MEMORY, "out of memory");
     if (status == STATUS_OK)
         status = names_load(io, store, &names, false, out);
-    free(names.sha256);
+    free(names.item);
     return status;
 }
 
@@ -162,7 +187,7 @@ enum status lessons_load_learned(struct io *io, struct store *store, int limit, 
         status = err_set(err, STATUS_NO_MEMORY, "out of memory");
     if (status == STATUS_OK)
         status = names_load(io, store, &names, true, out);
-    free(names.sha256);
+    free(names.item);
     return status;
 }
 

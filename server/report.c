@@ -26,9 +26,36 @@ static bool gate_fill(json *out, const struct distill_report *r)
            json_set_number(out, "replay_after", (double)r->replay_after);
 }
 
+/* Sets object's name to a new object with these numbers. */
+static bool counts_fill(json *object, const char *name, const char *const *keys, const int *counts,
+                        int n)
+{
+    json *inner = json_object_new();
+    bool ok = inner;
+    for (int i = 0; i < n && ok; i++)
+        ok = json_set_int(inner, keys[i], counts[i]);
+    if (ok)
+        return json_set_take(object, name, inner);
+    json_free(inner);
+    return false;
+}
+
+static bool screen_fill(json *out, const struct distill_report *r)
+{
+    static const char *const out_keys[] = {"unusable", "over_share", "strange"};
+    static const char *const correction_keys[] = {"believed", "over_share", "doubted"};
+    const int left_out[] = {r->left_out.unusable, r->left_out.over_share, r->left_out.strange};
+    const int corrections[] = {r->corrections.believed, r->corrections.over_share,
+                               r->corrections.doubted};
+    return json_set_int(out, "devices", r->devices) &&
+           counts_fill(out, "left_out", out_keys, left_out, 3) &&
+           counts_fill(out, "corrections", correction_keys, corrections, 3);
+}
+
 static bool report_fill(json *out, const struct distill_report *r)
 {
-    return gate_fill(out, r) && json_set_int(out, "instances", r->instances) &&
+    return gate_fill(out, r) && screen_fill(out, r) &&
+           json_set_int(out, "instances", r->instances) &&
            json_set_int(out, "trained", r->trained) &&
            json_set_number(out, "loss_first", (double)r->loss_first) &&
            json_set_number(out, "loss_last", (double)r->loss_last) &&

@@ -9,6 +9,7 @@
 #include "model/learn/akd.h"
 #include "model/learn/exemplar.h"
 #include "model/learn/gate.h"
+#include "model/learn/screen.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,6 @@ enum {
     REPLAY_MAX = 64,
     WARMUP = 5,
     MEAN_STEPS = 8,
-    BATCH_MAX = 256,
     SHARDS = 2,
     CROSS_MAX = 32,
     CROSS_WINDOW = 256 /* earlier uploads whose questions may be asked */
@@ -41,56 +41,6 @@ struct distiller {
     int cross;             /* questions of others asked about each upload */
     uint64_t uploads;      /* numbers them */
 };
-
-/* ---- options ---- */
-
-struct distill_options distill_defaults(void)
-{
-    return (struct distill_options){.labels = LABELS_SOFT,
-                                    .steps = 300,
-                                    .batch = 32,
-                                    .lr = 3e-3f,
-                                    .clip = 1,
-                                    .query = 1,
-                                    .repr = 1,
-                                    .ce = 0.5f,
-                                    .kl = 0.5f,
-                                    .temperature = 2,
-                                    .holdout = 0.2f};
-}
-
-enum status distill_options_check(const struct distill_options *o, struct err *err)
-{
-    const struct {
-        const char *name;
-        double value, low, high;
-    } fields[] = {
-        {"steps", o->steps, 1, 100000},
-        {"batch", o->batch, 1, BATCH_MAX},
-        {"lr", (double)o->lr, 1e-8, 10},
-        {"clip", (double)o->clip, 0, 1e6},
-        {"query", (double)o->query, 0, 1000},
-        {"repr", (double)o->repr, 0, 1000},
-        {"ce", (double)o->ce, 0, 1000},
-        {"kl", (double)o->kl, 0, 1000},
-        {"temperature", (double)o->temperature, 0.1, 100},
-        {"wavelet", (double)o->wavelet, 0, 1000},
-        {"holdout", (double)o->holdout, 0, 0.9},
-        {"token_drop", (double)o->token_drop, 0, 0.9},
-    };
-    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
-        if (!(fields[i].value >= fields[i].low && fields[i].value <= fields[i].high))
-            return err_set(err, STATUS_MALFORMED, "%s is %g, expected %g .. %g", fields[i].name,
-                           fields[i].value, fields[i].low, fields[i].high);
-    if (o->labels != LABELS_HARD && o->labels != LABELS_SOFT)
-        return err_set(err, STATUS_MALFORMED, "labels are hard or soft");
-    if (o->features < FEATURES_MSE || o->features > FEATURES_CWD)
-        return err_set(err, STATUS_MALFORMED, "features are held by mse, pkd or cwd");
-    if (!(o->ce + o->kl > 0))
-        return err_set(err, STATUS_MALFORMED,
-                       "ce and kl are both 0: features alone destroy the model");
-    return STATUS_OK;
-}
 
 /* ---- life ---- */
 
@@ -310,30 +260,78 @@ static enum status upload_cross(struct distiller *d, struct err *err)
     return STATUS_OK;
 }
 
-/* Copies what can be used into the buffer, crosses it, and has the teacher label all of it. */
-static enum status uploads_add(struct distiller *d, const struct distill_instance *instances, int n,
-                               struct err *err)
+/* Copies what can be used and is not left out into the buffer, crossed. */
+static enum status uploads_copy(struct distiller *d, const struct distill_instance *instances,
+                                int n, const bool *out, struct distill_report *report,
+                                struct err *err)
 {
-    int first = d->buffer.count;
     TRY(exemplars_reserve(&d->buffer, n * (1 + d->cross), err));
     for (int i = 0; i < n; i++) {
-        enum status s = exemplar_add(d, &instances[i], d->uploads, false, err);
+        enum status s = out[i] ? STATUS_OK : exemplar_add(d, &instances[i], d->uploads, false, err);
         if (s == STATUS_NO_MEMORY)
             return s;
-        if (s != STATUS_OK)
+        report->left_out.unusable += s != STATUS_OK;
+        if (s != STATUS_OK || out[i])
             continue;
         d->uploads++;
         TRY(upload_cross(d, err));
     }
-    TRY(exemplar_teach(d->teacher, d->pool, &d->match, d->buffer.item + first,
-                       d->buffer.count - first, err));
-    exemplars_doubtful_drop(&d->buffer, first, CROSS_ENTROPY);
     return STATUS_OK;
+}
+
+/* Has the teacher label what came in; of corrections it is asked what it thinks of them. */
+static enum status uploads_teach(struct distiller *d, int first, struct distill_report *report,
+                                 struct err *err)
+{
+    struct exemplars *b = &d->buffer;
+    TRY(exemplar_teach(d->teacher, d->pool, &d->match, b->item + first, b->count - first, err));
+    if (report->devices >= SCREEN_DEVICES) {
+        TRY(screen_corrections(b, first, report->devices, d->teacher->config.text.vocab,
+                               &report->corrections, err));
+        TRY(exemplar_reteach(d->teacher, d->pool, &d->match, b->item + first, b->count - first,
+                             err));
+    } else {
+        for (int i = first; i < b->count; i++)
+            report->corrections.believed += b->item[i].corrected;
+    }
+    exemplars_doubtful_drop(b, first, CROSS_ENTROPY);
+    return STATUS_OK;
+}
+
+/* One round's uploads come in: screened, copied, labelled. */
+static enum status uploads_add(struct distiller *d, const struct distill_instance *instances, int n,
+                               struct distill_report *report, struct err *err)
+{
+    int first = d->buffer.count;
+    bool *out = calloc((size_t)n + 1, sizeof *out);
+    if (!out)
+        return err_set(err, STATUS_NO_MEMORY, "no memory to screen %d uploads", n);
+    enum status s = screen_devices(instances, n, &report->devices, err);
+    if (s == STATUS_OK && report->devices >= SCREEN_DEVICES)
+        s = screen_uploads(instances, n, d->student->config.vision.hidden, out, &report->left_out,
+                           err);
+    if (s == STATUS_OK)
+        s = uploads_copy(d, instances, n, out, report, err);
+    free(out);
+    return s == STATUS_OK ? uploads_teach(d, first, report, err) : s;
 }
 
 /* ---- what is trained on, what is held back ---- */
 
-/* At most `share` of the buffer's uploads [from, to) and at most k, drawn at random, into out. */
+/* May one more of e's device be drawn, when `share` of what it has among the n is its part? */
+static bool has_part(const struct round *r, const int32_t *order, int n, float share,
+                     const struct exemplar **drawn, int count, const struct exemplar *e)
+{
+    int has = 0, taken = 0;
+    for (int i = 0; i < n; i++)
+        has += r->d->buffer.item[order[i]].device == e->device;
+    for (int i = 0; i < count; i++)
+        taken += drawn[i]->device == e->device;
+    return (float)taken < share * (float)has;
+}
+
+/* At most `share` of the buffer's uploads [from, to) and at most k, drawn at random and of every
+ * device alike, into out. */
 static enum status draw(struct round *r, int from, int to, float share, int k,
                         const struct exemplar **out, int *count, struct err *err)
 {
@@ -346,9 +344,13 @@ static enum status draw(struct round *r, int from, int to, float share, int k,
             order[n++] = i;
     rng_shuffle(&r->rng, order, n);
     int most = (int)(share * (float)n);
-    *count = most < k ? most : k;
-    for (int i = 0; i < *count; i++)
-        out[i] = &r->d->buffer.item[order[i]];
+    most = most < k ? most : k;
+    *count = 0;
+    for (int i = 0; i < n && *count < most; i++) {
+        const struct exemplar *e = &r->d->buffer.item[order[i]];
+        if (share >= 1 || has_part(r, order, n, share, out, *count, e))
+            out[(*count)++] = e;
+    }
     free(order);
     return STATUS_OK;
 }
@@ -531,7 +533,7 @@ static enum status round_run(struct round *r, const struct distill_instance *ins
 {
     struct distill_report *report = r->report;
     int64_t start = clock_monotonic_ms();
-    TRY(uploads_add(r->d, instances, n, err));
+    TRY(uploads_add(r->d, instances, n, report, err));
     report->teacher_seconds = (double)(clock_monotonic_ms() - start) / 1000;
     TRY(round_split(r, err));
     for (int i = r->first; i < r->d->buffer.count; i++)
@@ -602,12 +604,25 @@ enum status distiller_load(struct io *io, struct distiller *d, const char *path,
     return s;
 }
 
+/* Each round's by themselves, as they were screened when they came. */
+static enum status rounds_recall(struct distiller *d, const struct distill_instance *instances,
+                                 int n, struct err *err)
+{
+    for (int at = 0, end; at < n; at = end) {
+        struct distill_report report = {0};
+        for (end = at + 1; end < n && instances[end].round == instances[at].round;)
+            end++;
+        TRY(uploads_add(d, instances + at, end - at, &report, err));
+    }
+    return STATUS_OK;
+}
+
 enum status distiller_recall(struct distiller *d, const struct distill_instance *instances, int n,
                              struct err *err)
 {
     int first = d->buffer.count;
     uint64_t uploads = d->uploads;
-    enum status s = uploads_add(d, instances, n, err);
+    enum status s = rounds_recall(d, instances, n, err);
     if (s != STATUS_OK) {
         exemplars_truncate(&d->buffer, first);
         d->uploads = uploads;

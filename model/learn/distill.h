@@ -39,7 +39,9 @@ struct distill_instance { /* one upload; what it points to is copied */
     const char *correction; /* label from a user, or NULL */
     const float *visual;    /* (count, Cv) */
     int count;
-    int rest; /* how many tokens the last one stands for (UTS_REST); 0, 1: itself */
+    int rest;        /* how many tokens the last one stands for (UTS_REST); 0, 1: itself */
+    uint64_t device; /* who sent it, the same in every round; all equal: one sender, not screened */
+    int64_t round;   /* that it came in, for distiller_recall: one screening for each */
 };
 
 struct distill_progress {
@@ -47,7 +49,22 @@ struct distill_progress {
     float loss, loss_query, loss_repr, loss_ce, loss_kl;
 };
 
+/* Uploads that were not learned from, and why (screen.h). */
+struct distill_left_out {
+    int unusable;   /* too long a question, no tokens, values that are not finite */
+    int over_share; /* beyond what one device may send */
+    int strange;    /* tokens unlike those of an image */
+};
+/* What became of users' corrections; of one that is not believed the teacher's answer is learned.
+ */
+struct distill_corrections {
+    int believed, over_share, doubted;
+};
+
 struct distill_report {
+    int devices; /* that sent the round's uploads */
+    struct distill_left_out left_out;
+    struct distill_corrections corrections;
     int instances, trained,
         held; /* this round's usable uploads; all uploads trained on; held back */
     float loss_first, loss_last;             /* means of the first and the last steps */
@@ -73,14 +90,16 @@ void distiller_cross(struct distiller *d, int questions);
 /* One round: adds the instances to the buffer, trains, gates. On success the student's parameters
  * are the trained ones when report->passed, else as before. cancel (may be NULL) is polled each
  * step; progress (may be NULL) is called each step. Diverging loss (STATUS_REFUSED) is an error and
- * changes nothing, nor does being cancelled (STATUS_CANCELLED). Instances that cannot be used (too
- * long a question, values that are not finite) are left out: report->instances counts the others.
+ * changes nothing, nor does being cancelled (STATUS_CANCELLED). Instances that cannot be used, or
+ * that the screen turns down (screen.h: with three devices or more), are left out and counted;
+ * report->instances counts the others.
  *
  * The gate: agreement of whole greedy answers with the labels, before and after, on this round's
  * held-back uploads and on a sample of earlier rounds'. A set of n uploads on which g answers
  * became right and l became wrong passes when l - g <= 1.5 sqrt(l + g), one and a half times the
  * noise of that difference: on 18 uploads a plain "not worse" turns down every fourth good round.
- */
+ * Every device has its share of the uploads that are held back; from eight devices on, the eighth
+ * part of them with the most and the eighth with the least net change have no vote (gate.h). */
 enum status distiller_round(struct distiller *d, const struct distill_instance *instances, int n,
                             const struct distill_options *options, const volatile int *cancel,
                             void (*progress)(void *ctx, const struct distill_progress *p),

@@ -95,6 +95,7 @@ enum status exemplar_init(struct exemplar *e, const struct mllm *model,
 {
     memset(e, 0, sizeof *e);
     e->bytes = sizeof *e;
+    e->device = instance->device;
     enum status s = visual_copy(e, model, instance, err);
     if (s == STATUS_OK)
         s = text_copy(e, model, instance, err);
@@ -103,16 +104,33 @@ enum status exemplar_init(struct exemplar *e, const struct mllm *model,
     return s;
 }
 
+static void taught_free(struct exemplar *e)
+{
+    free(e->logits);
+    e->logits = NULL;
+    for (int f = 0; f < EXEMPLAR_FEATURES; f++) {
+        free(e->feature[f]);
+        e->feature[f] = NULL;
+    }
+    e->bytes -= e->taught_bytes;
+    e->taught_bytes = 0;
+}
+
 void exemplar_deinit(struct exemplar *e)
 {
     free(e->question);
     free(e->visual);
     free(e->ids);
     free(e->question_ids);
-    free(e->logits);
-    for (int f = 0; f < EXEMPLAR_FEATURES; f++)
-        free(e->feature[f]);
+    taught_free(e);
     memset(e, 0, sizeof *e);
+}
+
+void exemplar_forget(struct exemplar *e)
+{
+    taught_free(e);
+    e->label_count = 0;
+    e->corrected = false;
 }
 
 /* ---- the list ---- */

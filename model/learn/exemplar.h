@@ -28,22 +28,29 @@ struct exemplar {
     bool corrected;  /* the label is a user's, not the teacher's */
     bool crossed;    /* another upload's question about this one's tokens (distill.h) */
     uint64_t origin; /* number of the upload whose tokens these are */
+    uint64_t device; /* who sent them */
     float entropy;   /* of the teacher's answer, nats; 0 for a correction */
     float *logits;   /* (label_count, V): the teacher's, at the label's places */
     float *feature[EXEMPLAR_FEATURES]; /* (Q,Ct) each: query output, matched cross outputs */
-    size_t bytes;                      /* of memory, all in all */
+    size_t bytes, taught_bytes;        /* of memory, all in all; of the teacher's side of that */
 };
 
 /* Copies the upload. STATUS_MALFORMED: no tokens, a value that is not finite; STATUS_TOO_LARGE. */
 enum status exemplar_init(struct exemplar *e, const struct mllm *model,
                           const struct distill_instance *instance, struct err *err);
 void exemplar_deinit(struct exemplar *e);
+/* Drops the label, a user's correction, and what the teacher said along it. */
+void exemplar_forget(struct exemplar *e);
 
 /* The teacher answers n exemplars (greedy; a correction stands) and its logits and features along
  * the label are kept. The result does not depend on the pool. */
 enum status exemplar_teach(const struct mllm *teacher, struct pool *pool,
                            const struct exemplar_match *match, struct exemplar *items, int n,
                            struct err *err);
+/* Teaches those of the n whose label was forgotten. */
+enum status exemplar_reteach(const struct mllm *teacher, struct pool *pool,
+                             const struct exemplar_match *match, struct exemplar *items, int n,
+                             struct err *err);
 
 /* A growable list. */
 struct exemplars {

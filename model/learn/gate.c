@@ -74,6 +74,79 @@ enum status gate_open(struct gate *gate, const struct mllm *student, struct pool
     return STATUS_OK;
 }
 
+/* ---- devices ---- */
+
+struct vote {
+    uint64_t device;
+    int items, before, after, gained, lost;
+};
+
+static int by_device(const void *a, const void *b)
+{
+    const struct vote *x = a, *y = b;
+    return (x->device > y->device) - (x->device < y->device);
+}
+
+/* By net change per item, the worst first. */
+static int by_change(const void *a, const void *b)
+{
+    const struct vote *x = a, *y = b;
+    int64_t one = (int64_t)(x->lost - x->gained) * y->items;
+    int64_t two = (int64_t)(y->lost - y->gained) * x->items;
+    if (one != two)
+        return one > two ? -1 : 1;
+    return by_device(a, b);
+}
+
+static void vote_add(struct vote *to, const struct vote *from)
+{
+    to->device = from->device;
+    to->items += from->items;
+    to->before += from->before;
+    to->after += from->after;
+    to->gained += from->gained;
+    to->lost += from->lost;
+}
+
+/* Every item's vote becomes its device's; returns how many devices there are. */
+static int votes_cast(const struct gate *gate, const bool *right, struct vote *votes)
+{
+    int devices = 0;
+    for (int i = 0; i < gate->count; i++)
+        votes[i] = (struct vote){.device = gate->items[i]->device,
+                                 .items = 1,
+                                 .before = gate->right[i],
+                                 .after = right[i],
+                                 .gained = right[i] && !gate->right[i],
+                                 .lost = !right[i] && gate->right[i]};
+    qsort(votes, (size_t)gate->count, sizeof *votes, by_device);
+    for (int i = 0; i < gate->count; i++) {
+        struct vote one = votes[i];
+        if (devices == 0 || votes[devices - 1].device != one.device)
+            votes[devices++] = (struct vote){0};
+        vote_add(&votes[devices - 1], &one);
+    }
+    return devices;
+}
+
+enum status gate_count(struct gate *gate, const bool *right, struct err *err)
+{
+    struct vote *votes = calloc((size_t)gate->count + 1, sizeof *votes), sum = {0};
+    if (!votes)
+        return err_set(err, STATUS_NO_MEMORY, "no memory to gate %d uploads", gate->count);
+    int devices = votes_cast(gate, right, votes);
+    int trim = devices >= GATE_DEVICES ? devices / 8 : 0;
+    qsort(votes, (size_t)devices, sizeof *votes, by_change);
+    for (int i = trim; i < devices - trim; i++)
+        vote_add(&sum, &votes[i]);
+    gate->gained = sum.gained;
+    gate->lost = sum.lost;
+    gate->before = (float)sum.before / (float)sum.items;
+    gate->after = (float)sum.after / (float)sum.items;
+    free(votes);
+    return STATUS_OK;
+}
+
 enum status gate_measure(struct gate *gate, const struct mllm *student, struct pool *pool,
                          struct err *err)
 {
@@ -83,11 +156,8 @@ enum status gate_measure(struct gate *gate, const struct mllm *student, struct p
     if (!right)
         return err_set(err, STATUS_NO_MEMORY, "no memory to gate %d uploads", gate->count);
     enum status s = measure(gate, student, pool, right, err);
-    for (int i = 0; s == STATUS_OK && i < gate->count; i++) {
-        gate->gained += right[i] && !gate->right[i];
-        gate->lost += !right[i] && gate->right[i];
-    }
-    gate->after = share_of(right, gate->count);
+    if (s == STATUS_OK)
+        s = gate_count(gate, right, err);
     free(right);
     return s;
 }

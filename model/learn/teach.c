@@ -78,6 +78,7 @@ static float *copy_of(const float *data, size_t n, struct exemplar *e)
         return NULL;
     memcpy(copy, data, n * sizeof *copy);
     e->bytes += n * sizeof *copy;
+    e->taught_bytes += n * sizeof *copy;
     return copy;
 }
 
@@ -157,5 +158,24 @@ enum status exemplar_teach(const struct mllm *teacher, struct pool *pool,
         if (errs[c].code != STATUS_OK)
             s = err_set(err, errs[c].code, "%s", errs[c].text);
     free(errs);
+    return s;
+}
+
+enum status exemplar_reteach(const struct mllm *teacher, struct pool *pool,
+                             const struct exemplar_match *match, struct exemplar *items, int n,
+                             struct err *err)
+{
+    int count = 0;
+    struct exemplar *some = calloc((size_t)n + 1, sizeof *some);
+    if (!some)
+        return err_set(err, STATUS_NO_MEMORY, "no memory to label %d uploads", n);
+    for (int i = 0; i < n; i++)
+        if (items[i].label_count == 0)
+            some[count++] = items[i];
+    enum status s = exemplar_teach(teacher, pool, match, some, count, err);
+    for (int i = 0, at = 0; at < count; i++)
+        if (items[i].label_count == 0)
+            items[i] = some[at++];
+    free(some);
     return s;
 }

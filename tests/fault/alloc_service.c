@@ -43,6 +43,7 @@ static enum status service_open(struct service *service, const char *dir, struct
     TRY(events_create(&cloud->events, err));
     TRY(metrics_create(&cloud->metrics, err));
     TRY(store_open(cloud->io, data, &cloud->store, err));
+    TRY(quota_create(cloud->store, (int64_t)1 << 40, &cloud->quota, err));
     TRY(learner_create(&learner, &cloud->learner, err));
     TRY(learner_restore(cloud->learner, cloud->store, err));
     TRY(writer_create(cloud->store, 64, &cloud->writer, err));
@@ -69,6 +70,7 @@ static void service_close(struct service *service)
     fleet_destroy(cloud->fleet);
     rounds_destroy(cloud->rounds);
     learner_destroy(cloud->learner);
+    quota_destroy(cloud->quota);
     store_close(cloud->store);
     events_destroy(cloud->events);
     metrics_destroy(cloud->metrics);

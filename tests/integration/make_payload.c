@@ -1,8 +1,10 @@
 /* make_payload STUDENT_DIR SEED INSTANCES [safetensors|json]: an upload of random tokens for that
- * student on stdout. Environment: DEVICE, BASE, ENCODER, WIDTH, TOKENS, ENTROPY override what it
- * says of itself. */
+ * student on stdout, such as its encoder's layer norm could give. Environment: DEVICE, BASE,
+ * ENCODER, WIDTH, TOKENS, ENTROPY override what it says of itself; STRETCH: tokens so many times as
+ * long. */
 #include "api/wire/payload.h"
 #include "model/mllm/mllm.h"
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,13 +23,32 @@ static float values[INSTANCES_MAX * TOKENS_MAX * WIDTH_MAX];
 static uint8_t codes[INSTANCES_MAX * TOKENS_MAX * WIDTH_MAX];
 static uint16_t scales[INSTANCES_MAX * TOKENS_MAX], positions[INSTANCES_MAX * TOKENS_MAX];
 
-static void fill(struct payload *p, uint64_t seed, int count)
+/* The encoder's last layer norm, of random values. */
+static void token_draw(const struct mllm *student, struct rng *rng, int width, float *token)
+{
+    const float *gamma = student->vision.post_norm_w->data;
+    const float *beta = student->vision.post_norm_b->data;
+    double sum = 0, squares = 0, stretch = atof(setting("STRETCH", "1"));
+    for (int c = 0; c < width; c++) {
+        token[c] = rng_normal(rng);
+        sum += (double)token[c];
+        squares += (double)token[c] * (double)token[c];
+    }
+    double mean = sum / width, deviation = sqrt(squares / width - mean * mean);
+    for (int c = 0; c < width; c++) {
+        int at = c % student->config.vision.hidden; /* WIDTH may say more than there are */
+        double x = ((double)token[c] - mean) / deviation;
+        token[c] = (float)(stretch * (x * (double)gamma[at] + (double)beta[at]));
+    }
+}
+
+static void fill(const struct mllm *student, struct payload *p, uint64_t seed, int count)
 {
     static const char *const questions[] = {"what color is the cat", "is it night", "is it red"};
     struct rng rng;
     rng_init(&rng, seed, 5);
-    for (size_t i = 0; i < p->tokens * (size_t)p->width; i++)
-        values[i] = rng_normal(&rng);
+    for (size_t t = 0; t < p->tokens; t++)
+        token_draw(student, &rng, p->width, values + t * (size_t)p->width);
     for (size_t t = 0; t < p->tokens; t++)
         positions[t] = (uint16_t)(t % (size_t)count);
     for (size_t i = 0; i < p->instances; i++) {
@@ -62,7 +83,7 @@ static enum status payload_make(const struct mllm *student, uint64_t seed, int n
         p.width = atoi(getenv("WIDTH"));
     if (n < 1 || n > INSTANCES_MAX || count < 1 || count > TOKENS_MAX || p.width > WIDTH_MAX)
         return err_set(err, STATUS_USAGE, "too many instances or tokens");
-    fill(&p, seed, count);
+    fill(student, &p, seed, count);
     TRY(payload_quantize(values, p.tokens, p.width, p.bits, codes, scales, err));
     return strcmp(form, "json") == 0 ? payload_encode_json(&p, out, err)
                                      : payload_encode(&p, out, err);

@@ -139,3 +139,21 @@ upload "$work/g" >/dev/null
 sleep 3
 expect "its cause" "$(curl -sS "$url/distill" | jq -r '.rounds[0].cause')" time
 cloud_stop
+
+# several devices: none has more than its share, and the report says so
+cloud_start
+round_wait "$(curl -sS "$url/distill" | jq '.rounds[0].id')" >/dev/null
+DEVICE=loud payload 8 24 >"$work/h"
+DEVICE=edge-2 payload 9 2 >"$work/i"
+DEVICE=edge-3 payload 10 2 >"$work/j"
+for each in h i j; do
+    expect "an upload" "$(upload "$work/$each")" 201
+done
+id=$(distill "$quick")
+round_wait "$id" >/dev/null
+report=$(curl -sS "$url/distill/$id" | jq -c .report)
+expect "devices" "$(jq .devices <<<"$report")" 3
+expect "left out" "$(jq -c .left_out <<<"$report")" '{"unusable":0,"over_share":16,"strange":0}'
+expect "corrections" "$(jq -c .corrections <<<"$report")" '{"believed":0,"over_share":0,"doubted":0}'
+expect "learned from" "$(jq .instances <<<"$report")" 12
+cloud_stop

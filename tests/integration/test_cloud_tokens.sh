@@ -53,6 +53,12 @@ payload 2 4 json >"$work/json"
 expect "the same as JSON" "$(form=json upload "$work/json")" 200
 cmp -s "$work/a" "$work/data/blobs/$(sha256sum "$work/a" | cut -c1-64)" || die "the blob differs"
 
+STRETCH=2 payload 4 4 >"$work/far"
+expect "tokens that no image gives" "$(upload "$work/far")" 422
+grep -qF "no image gives it" "$work/answer" || die "$(cat "$work/answer")"
+STRETCH=0.5 payload 5 4 >"$work/near"
+expect "tokens that one might" "$(upload "$work/near")" 201
+
 if command -v zstd >/dev/null; then
     payload 3 4 | zstd -q >"$work/z"
     expect "zstd" "$(upload "$work/z" -H 'Content-Encoding: zstd')" 201

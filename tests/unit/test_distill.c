@@ -381,6 +381,98 @@ static void test_cross_questions(void **state)
     free(g);
 }
 
+/* Uploads of `devices`, in turns, each about the same tokens again and again, as images are. */
+static void devices_share(struct distill_instance *uploads, float *visual, int devices)
+{
+    for (int i = 0; i < UPLOADS; i++) {
+        uploads[i].device = (uint64_t)(i % devices) + 1;
+        float *tokens = visual + i * TINY_TOKENS * TINY_WIDTH;
+        for (int j = TINY_WIDTH; j < TINY_TOKENS * TINY_WIDTH; j++)
+            tokens[j] = tokens[j % TINY_WIDTH] + 0.5f * tokens[j];
+    }
+}
+
+static void noise_put(float *visual, int upload)
+{
+    struct rng rng;
+    rng_init(&rng, 8, (uint64_t)upload);
+    for (int j = 0; j < TINY_TOKENS * TINY_WIDTH; j++)
+        visual[upload * TINY_TOKENS * TINY_WIDTH + j] = rng_normal(&rng);
+}
+
+/* With several devices: noise stays out, one device has its share, a correction that the teacher
+ * finds absurd gives way to the teacher's answer; and all of it is counted. */
+static void test_several_devices_are_screened(void **state)
+{
+    struct fixture *f = *state;
+    struct distill_options o = options_small();
+    struct distill_report report;
+    o.steps = 5;
+    devices_share(f->uploads, f->visual[0], 10);
+    noise_put(f->visual[0], 7);
+    for (int i = 20; i < 32; i++)
+        f->uploads[i].device = 1;
+    f->uploads[4].correction = "zzzz zzzz zzzz";
+    round_ok(f, f->uploads, &o, &report);
+    assert_int_equal(report.devices, 10);
+    assert_int_equal(report.left_out.strange, 1);
+    assert_true(report.left_out.over_share > 0);
+    assert_int_equal(report.corrections.believed, 0);
+    assert_int_equal(report.corrections.doubted, 1);
+    assert_int_equal(report.instances, UPLOADS - 1 - report.left_out.over_share);
+}
+
+static void test_one_device_is_not_screened(void **state)
+{
+    struct fixture *f = *state;
+    struct distill_options o = options_small();
+    struct distill_report report;
+    o.steps = 1;
+    devices_share(f->uploads, f->visual[0], 2);
+    noise_put(f->visual[0], 7);
+    f->uploads[4].correction = "zzzz zzzz zzzz";
+    round_ok(f, f->uploads, &o, &report);
+    assert_int_equal(report.instances, UPLOADS);
+    assert_int_equal(report.corrections.believed, 1);
+}
+
+/* What was left out does not come back with a restart. */
+static void test_restart_screens_the_same(void **state)
+{
+    struct fixture *f = *state;
+    struct fixture *g = malloc(sizeof *g);
+    struct distill_options o = options_small();
+    struct distill_report report;
+    struct err err = {0};
+    struct distill_instance both[2 * UPLOADS];
+    char path[64];
+    snprintf(path, sizeof path, "/tmp/cdcca-screen-%d.safetensors", (int)getpid());
+    fixture_open(g, 2);
+    o.steps = 5;
+    for (int r = 0; r < 2; r++) {
+        struct distill_instance *uploads = r ? f->later : f->uploads;
+        devices_share(uploads, f->visual[r], 10);
+        noise_put(f->visual[r], 7);
+        uploads[4].correction = "zzzz zzzz zzzz";
+        for (int i = 20; i < 32; i++)
+            uploads[i].device = 1;
+        for (int i = 0; i < UPLOADS; i++) {
+            uploads[i].round = r + 1;
+            both[r * UPLOADS + i] = uploads[i];
+        }
+        round_ok(f, uploads, &o, &report);
+    }
+    assert_int_equal(distiller_save(io_posix(), f->d, path, &err), STATUS_OK);
+    assert_int_equal(distiller_load(io_posix(), g->d, path, &err), STATUS_OK);
+    assert_int_equal(distiller_recall(g->d, both, 2 * UPLOADS, &err), STATUS_OK);
+    round_ok(f, f->uploads, &o, &report);
+    round_ok(g, f->uploads, &o, &report);
+    assert_memory_equal(f->after, g->after, f->pair.set.values * sizeof *f->after);
+    unlink(path);
+    fixture_close(g);
+    free(g);
+}
+
 static void test_threads_change_rounding_alone(void **state)
 {
     struct fixture *f = *state;
@@ -428,6 +520,9 @@ int main(void)
         TEST(test_restart_goes_on_with_the_same_bits),
         TEST(test_load_refuses_damage),
         TEST(test_cross_questions),
+        TEST(test_several_devices_are_screened),
+        TEST(test_one_device_is_not_screened),
+        TEST(test_restart_screens_the_same),
         TEST(test_threads_change_rounding_alone),
         TEST(test_pair_must_match),
     };
