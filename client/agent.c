@@ -24,7 +24,7 @@ static void agent_make_id(int64_t position, const char *name, char out[WINDOW_ID
             *c = '_';
 }
 
-static size_t agent_jpeg_bytes(struct agent *a, const uint8_t *pixels)
+size_t agent_jpeg_bytes(struct agent *a, const uint8_t *pixels)
 {
     buf_clear(&a->jpeg);
     if (image_encode_jpeg(pixels, a->side, a->side, 85, &a->jpeg, NULL) != STATUS_OK)
@@ -95,6 +95,13 @@ static void agent_print(const struct agent *a, const struct agent_sample *sample
     buf_free(&line);
 }
 
+void agent_keep_record(struct agent *a, const struct window_record *record)
+{
+    window_add(a->window, record);
+    a->open.raw_bytes += (int64_t)a->image_bytes;
+    a->open.jpeg_bytes += (int64_t)record->jpeg_bytes;
+}
+
 static void agent_record(struct agent *a, int i, const struct answer *answer, int64_t version)
 {
     const struct agent_sample *sample = &a->batch[i];
@@ -103,9 +110,7 @@ static void agent_record(struct agent *a, int i, const struct answer *answer, in
     snprintf(record.id, sizeof record.id, "%s", sample->id);
     snprintf(record.question, sizeof record.question, "%s", sample->question);
     snprintf(record.answer, sizeof record.answer, "%s", answer->text);
-    window_add(a->window, &record);
-    a->open.raw_bytes += (int64_t)a->image_bytes;
-    a->open.jpeg_bytes += (int64_t)sample->jpeg_bytes;
+    agent_keep_record(a, &record);
     if (a->options.json && !a->options.lockstep)
         agent_print(a, sample, answer, version);
 }
@@ -127,7 +132,7 @@ static enum status agent_answer_some(struct agent *a, int from, int n, struct er
 }
 
 /* Weights that give no numbers: back to the version before. */
-static enum status agent_roll_back(struct agent *a, const struct err *why, struct err *err)
+enum status agent_roll_back(struct agent *a, const struct err *why, struct err *err)
 {
     struct slots_info bad, good;
     char text[700];
@@ -179,7 +184,7 @@ static void agent_pace(struct agent *a)
 
 /* ---- closing a window ---- */
 
-static enum status agent_emit(void *ctx, const struct window_upload *upload, struct err *err)
+enum status agent_emit(void *ctx, const struct window_upload *upload, struct err *err)
 {
     struct agent *a = ctx;
     return spool_append(a->spool, upload->body, upload->size, upload->instances, upload->jpeg_bytes,

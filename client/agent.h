@@ -12,7 +12,8 @@
 #include <stdint.h>
 
 struct agent_options {
-    const char *cloud_url, *model_dir, *source, *data_dir;
+    const char *cloud_url; /* NULL: uploads wait in the spool, nothing is polled (serve alone) */
+    const char *model_dir, *source, *data_dir;
     const char *device; /* NULL: DATA/device, made up at the first start */
     double budget;      /* share of the instances to upload */
     double rate;        /* samples per second, 0: as fast as it can */

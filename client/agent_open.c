@@ -162,6 +162,16 @@ static enum status agent_open_board(struct agent *a, struct err *err)
     return board_commit(&a->board, err);
 }
 
+static enum status agent_open_links(struct agent *a, struct err *err)
+{
+    TRY(uplink_start(a->options.cloud_url, a->device, a->spool, &a->board, &a->uplink, err));
+    struct downlink_options options = {.cloud_url = a->options.cloud_url,
+                                       .device = a->device,
+                                       .data_dir = a->options.data_dir,
+                                       .poll_s = (int)a->options.poll_s};
+    return downlink_start(a->io, &options, a->slots, &a->board, &a->downlink, err);
+}
+
 static enum status agent_open_parts(struct agent *a, struct err *err)
 {
     char path[PATH_MAX];
@@ -175,12 +185,7 @@ static enum status agent_open_parts(struct agent *a, struct err *err)
     TRY(pool_create((int)a->options.threads, &a->pool, err));
     if (a->options.lockstep)
         TRY(cloud_create(a->options.cloud_url, a->device, &a->cloud, err));
-    TRY(uplink_start(a->options.cloud_url, a->device, a->spool, &a->board, &a->uplink, err));
-    struct downlink_options options = {.cloud_url = a->options.cloud_url,
-                                       .device = a->device,
-                                       .data_dir = a->options.data_dir,
-                                       .poll_s = (int)a->options.poll_s};
-    return downlink_start(a->io, &options, a->slots, &a->board, &a->downlink, err);
+    return a->options.cloud_url ? agent_open_links(a, err) : STATUS_OK;
 }
 
 enum status agent_open(const struct agent_options *options, struct agent **out, struct err *err)

@@ -63,7 +63,15 @@ int64_t agent_seen(struct agent *a);
 /* The notebook's version and hash from the slots. */
 void agent_note_version(struct agent *a);
 
-/* agent.c */
+/* agent.c; serve.c gathers its samples elsewhere and uses these, too. */
+/* What the picture at the model's size weighs as JPEG of quality 85; 0 when it cannot be told. */
+size_t agent_jpeg_bytes(struct agent *a, const uint8_t *pixels);
+/* Into the window (its visual tokens are in their place) and the open window's counters. */
+void agent_keep_record(struct agent *a, const struct window_record *record);
+/* window_close's emit: into the spool; ctx is the agent. */
+enum status agent_emit(void *ctx, const struct window_upload *upload, struct err *err);
+/* Weights that give no numbers: back to the version before. */
+enum status agent_roll_back(struct agent *a, const struct err *why, struct err *err);
 void agent_close_window(struct agent *a);
 
 /* round.c: lockstep. A round is open when its segment is answered but its version not yet there. */

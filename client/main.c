@@ -1,5 +1,6 @@
-/* cdcca-edge: run (the agent), ask (one question about one image), status (what the agent has
- * done). Command lines only; the work is in agent.c, ask.c and board.c. */
+/* cdcca-edge: run (the agent), serve (the same for applications), ask (one question about one
+ * image), status (what the agent has done). Command lines only; the work is in agent.c, serve.c,
+ * ask.c and board.c. */
 #include "api/base/log.h"
 #include "api/wire/limits.h"
 #include "api/wire/options.h"
@@ -7,6 +8,7 @@
 #include "client/ask.h"
 #include "client/board.h"
 #include "client/infer.h"
+#include "client/serve.h"
 #include "client/stop.h"
 #include <limits.h>
 #include <stdio.h>
@@ -173,16 +175,28 @@ static int main_status(int argc, char **argv)
     return status == STATUS_OK ? 0 : main_fail(options.program, status, &err);
 }
 
+/* A command that reads its own options. */
+static int main_command(const char *program, enum status (*run)(int, char **, struct err *),
+                        int argc, char **argv)
+{
+    struct err err = {0};
+    enum status status = run(argc, argv, &err);
+    return status == STATUS_OK ? 0 : main_fail(program, status, &err);
+}
+
 int main(int argc, char **argv)
 {
     static const char usage[] =
         "usage: cdcca-edge run --cloud URL --source DIR|world:NAME --data DIR [OPTION...]\n"
+        "       cdcca-edge serve --data DIR [--cloud URL] [OPTION...]\n"
         "       cdcca-edge ask --image FILE QUESTION [OPTION...]\n"
         "       cdcca-edge status --data DIR [--json]\n"
         "Each has --help.\n";
     const char *command = argc > 1 ? argv[1] : "";
     if (strcmp(command, "run") == 0)
         return main_run(argc - 1, argv + 1);
+    if (strcmp(command, "serve") == 0)
+        return main_command("cdcca-edge serve", serve_run, argc - 1, argv + 1);
     if (strcmp(command, "ask") == 0)
         return main_ask(argc - 1, argv + 1);
     if (strcmp(command, "status") == 0)

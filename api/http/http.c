@@ -406,6 +406,7 @@ static void *on_target(void *ctx, const char *raw, struct MHD_Connection *connec
     pthread_mutex_lock(&x->http->lock);
     x->http->active++;
     pthread_mutex_unlock(&x->http->lock);
+    x->request.problems = x->http->config.problems;
     x->request.type = x->type;
     x->request.response.fd = -1;
     target_parse(raw, &x->target, &x->target_problem);

@@ -86,11 +86,13 @@ void http_reply_problem(struct http_request *request, int status, const struct e
         if (strcmp(kept[i].name, "Allow") == 0 || strcmp(kept[i].name, "Accept-Encoding") == 0 ||
             strcmp(kept[i].name, "Connection") == 0)
             http_reply_header(request, kept[i].name, kept[i].value);
-    http_reply_header(request, "Content-Type", "application/problem+json");
+    http_problem_writer *write = request->problems ? request->problems : problem_write;
+    http_reply_header(request, "Content-Type",
+                      request->problems ? "application/json" : "application/problem+json");
     http_reply_header(request, "Cache-Control", "no-store");
     if (retry_after(status))
         http_reply_header(request, "Retry-After", retry_after(status));
-    if (problem_write(e, status, request->id, &request->response.body) != STATUS_OK)
+    if (write(e, status, request->id, &request->response.body) != STATUS_OK)
         buf_clear(&request->response.body);
 }
 
