@@ -69,7 +69,7 @@ const char *http_header(struct http_request *request, const char *name)
 static ssize_t on_stream(void *ctx, uint64_t at, char *out, size_t max)
 {
     (void)at;
-    ssize_t n = stream_read(ctx, out, max);
+    ssize_t n = event_stream_read(ctx, out, max);
     return n < 0 ? MHD_CONTENT_READER_END_OF_STREAM : n;
 }
 
@@ -134,7 +134,7 @@ static enum MHD_Result exchange_run(struct exchange *x)
         return MHD_YES;
     if (status != STATUS_OK) {
         err.code = status;
-        stream_close(x);
+        event_stream_close(x);
         http_reply_problem(&x->request, 0, &err);
     }
     return exchange_send(x);
@@ -474,7 +474,7 @@ static void client_text(struct MHD_Connection *connection, char out[INET6_ADDRST
 
 static void exchange_free(struct exchange *x)
 {
-    stream_close(x);
+    event_stream_close(x);
     if (x->request.response.fd >= 0)
         close(x->request.response.fd);
     buf_free(&x->request.response.body);
