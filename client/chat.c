@@ -150,7 +150,8 @@ static enum status generate(struct chat *c, struct err *err)
     TRY(completion_run(c->m, c->pool, &c->prompt, 1, &how, &made, err));
     c->out->taken = made.made.taken;
     c->out->entropy = made.made.entropy;
-    c->out->finish = made.end == COMPLETION_LENGTH ? "length" : "stop";
+    bool cut = made.end == COMPLETION_LENGTH || made.end == COMPLETION_CALLER;
+    c->out->finish = cut ? "length" : "stop";
     c->out->text = strdup(made.text + strspn(made.text, " "));
     completion_free(&made, 1);
     if (!c->out->text)

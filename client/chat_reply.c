@@ -25,8 +25,7 @@ static bool set_text(json *object, const char *key, const char *text)
     return text && text[0] ? json_set_string(object, key, text) : json_set_null(object, key);
 }
 
-enum status chat_error_write(const struct err *e, int status, const char *param, const char *code,
-                             struct buf *out)
+json *chat_error_json(const struct err *e, int status, const char *param, const char *code)
 {
     char message[sizeof e->text], field[64];
     snprintf(message, sizeof message, "%s", e->text);
@@ -40,7 +39,17 @@ enum status chat_error_write(const struct err *e, int status, const char *param,
         set_text(error, "param", field) &&
         set_text(error, "code", code ? code : status_name(e->code));
     ok = json_set_take(root, "error", error) && ok;
-    enum status printed = ok ? json_print(root, false, out) : STATUS_NO_MEMORY;
+    if (ok)
+        return root;
+    json_free(root);
+    return NULL;
+}
+
+enum status chat_error_write(const struct err *e, int status, const char *param, const char *code,
+                             struct buf *out)
+{
+    json *root = chat_error_json(e, status, param, code);
+    enum status printed = root ? json_print(root, false, out) : STATUS_NO_MEMORY;
     json_free(root);
     return printed;
 }

@@ -19,6 +19,7 @@ struct chat_facts {
 };
 
 /* {"error": {"message", "type", "param", "code"}}; param and code may be NULL. */
+json *chat_error_json(const struct err *e, int status, const char *param, const char *code);
 enum status chat_error_write(const struct err *e, int status, const char *param, const char *code,
                              struct buf *out);
 /* The same for errors that no field is at fault for: an http_problem_writer. */

@@ -4,6 +4,7 @@
 #include "api/base/log.h"
 #include "api/base/utf8.h"
 #include "client/serve_state.h"
+#include "client/serve_stream.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +23,16 @@ struct answering { /* one chat */
     struct chat_facts facts;
     struct chat_answer answer;
     struct chat_problem problem;
+    struct serve_stream *stream; /* NULL: none, or not yet */
+    int streamed;                /* tokens that are out */
 };
+
+/* Past the time that is left to finish in. */
+static bool stopping(struct serve *s)
+{
+    int64_t end_ms = atomic_load(&s->end_ms);
+    return end_ms && clock_monotonic_ms() >= end_ms;
+}
 
 /* ---- before: the model, the picture ---- */
 
@@ -85,25 +95,56 @@ static enum status prepare(struct answering *x)
 
 /* ---- generating ---- */
 
+/* The stream begins with the first token: until then an error has an HTTP status of its own. */
+static bool stream_begin(struct answering *x)
+{
+    if (serve_stream_start(x->s->http, x->job->request, &x->stream, &x->problem.err) != STATUS_OK)
+        return false;
+    return serve_stream_send(x->stream, chat_chunk_first(&x->job->chat, &x->facts));
+}
+
+/* Pieces without text wait, and their tokens with them, for the next that has some. */
+static bool stream_piece(struct answering *x, const char *piece)
+{
+    const struct chat_request *request = &x->job->chat;
+    if (!x->stream && !stream_begin(x))
+        return false;
+    if (!*piece)
+        return true;
+    int from = x->streamed;
+    x->streamed = x->answer.tokens;
+    return serve_stream_send(x->stream, chat_chunk_piece(x->m, request, &x->facts, &x->answer,
+                                                         piece, from, x->streamed));
+}
+
 static bool on_piece(void *ctx, const char *piece)
 {
     struct answering *x = ctx;
-    int64_t end_ms = atomic_load(&x->s->end_ms);
-    (void)piece;
-    return !end_ms || clock_monotonic_ms() < end_ms;
+    bool read = !x->job->chat.stream || stream_piece(x, piece);
+    return read && !stopping(x->s);
 }
 
 static enum status generate(struct answering *x)
 {
-    return chat_run(x->m, x->s->pool, &x->job->chat, x->image.rgb, x->visual, on_piece, x,
-                    &x->answer, &x->problem.err);
+    enum status status = chat_run(x->m, x->s->pool, &x->job->chat, x->image.rgb, x->visual,
+                                  on_piece, x, &x->answer, &x->problem.err);
+    if (status == STATUS_TOO_LARGE) {
+        snprintf(x->problem.param, sizeof x->problem.param, "messages");
+        x->problem.code = "context_length_exceeded";
+    }
+    return status;
 }
 
-/* Weights that give no numbers: the version before answers instead. */
-static enum status generate_again(struct answering *x)
+/* Weights that give no numbers: the version before answers instead, unless half an answer is out.
+ */
+static enum status generate_again(struct answering *x, enum status status)
 {
     struct err why = x->problem.err;
     TRY(agent_roll_back(x->s->agent, &why, &x->problem.err));
+    if (x->stream) {
+        x->problem.err = why;
+        return status;
+    }
     mllm_release(x->m);
     x->m = serve_acquire(x->s, &x->facts.version);
     serve_model_id(x->s, x->facts.version, x->facts.model);
@@ -192,18 +233,33 @@ static void window_close_if(struct serve *s, bool due)
 
 /* ---- one chat ---- */
 
-static void reply(struct answering *x, enum status status)
+static void reply_whole(struct answering *x, enum status status)
 {
     struct http_request *request = x->job->request;
     if (status != STATUS_OK) {
         x->problem.err.code = status;
         serve_reply_problem(request, &x->problem);
     } else {
-        facts_judge(x);
         json *root = chat_completion_json(x->m, &x->job->chat, &x->facts, &x->answer);
         if (http_reply_json(request, 200, root, &x->problem.err) != STATUS_OK)
             http_reply_problem(request, 500, &x->problem.err);
     }
+    http_complete(request, STATUS_OK, NULL);
+}
+
+/* An error in mid-stream is an event, and no [DONE] follows. */
+static void reply_stream_end(struct answering *x, enum status status)
+{
+    const struct chat_request *request = &x->job->chat;
+    if (status == STATUS_OK) {
+        serve_stream_send(x->stream, chat_chunk_last(request, &x->facts, &x->answer));
+        if (request->include_usage)
+            serve_stream_send(x->stream, chat_chunk_usage(&x->facts, &x->answer));
+    } else {
+        x->problem.err.code = status;
+        serve_stream_send(x->stream, chat_error_json(&x->problem.err, 500, NULL, NULL));
+    }
+    serve_stream_end(x->stream, status != STATUS_OK);
 }
 
 static void chat_answer_job(struct serve *s, struct serve_job *job)
@@ -214,11 +270,15 @@ static void chat_answer_job(struct serve *s, struct serve_job *job)
     if (status == STATUS_OK)
         status = generate(&x);
     if (status == STATUS_CORRUPT && s->agent)
-        status = generate_again(&x);
-    reply(&x, status);
+        status = generate_again(&x, status);
+    if (status == STATUS_OK)
+        facts_judge(&x);
     if (status == STATUS_OK && s->agent)
         learn(&x);
-    http_complete(job->request, STATUS_OK, NULL);
+    if (x.stream)
+        reply_stream_end(&x, status);
+    else
+        reply_whole(&x, status);
     chat_answer_free(&x.answer);
     image_free(&x.image);
     mllm_release(x.m);
@@ -290,12 +350,6 @@ static void feedback_job(struct serve *s, struct serve_job *job)
 }
 
 /* ---- the thread ---- */
-
-static bool stopping(struct serve *s)
-{
-    int64_t end_ms = atomic_load(&s->end_ms);
-    return end_ms && clock_monotonic_ms() >= end_ms;
-}
 
 static void job_run(struct serve *s, struct serve_job *job)
 {
