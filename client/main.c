@@ -1,6 +1,6 @@
-/* cdcca-edge: run (the agent), serve (the same for applications), ask (one question about one
- * image), status (what the agent has done). Command lines only; the work is in agent.c, serve.c,
- * ask.c and board.c. */
+/* cdcca-edge: run (the agent), serve (the same for applications), simulate (a fleet), ask (one
+ * question about one image), status (what the agent has done). Command lines only; the work is in
+ * agent.c, serve.c, ask.c and board.c. */
 #include "api/base/log.h"
 #include "api/wire/limits.h"
 #include "api/wire/options.h"
@@ -9,6 +9,7 @@
 #include "client/board.h"
 #include "client/infer.h"
 #include "client/serve.h"
+#include "client/simulate.h"
 #include "client/stop.h"
 #include <limits.h>
 #include <stdio.h>
@@ -189,6 +190,7 @@ int main(int argc, char **argv)
     static const char usage[] =
         "usage: cdcca-edge run --cloud URL --source DIR|world:NAME --data DIR [OPTION...]\n"
         "       cdcca-edge serve --data DIR [--cloud URL] [OPTION...]\n"
+        "       cdcca-edge simulate --cloud URL [--devices N] [OPTION...]\n"
         "       cdcca-edge ask --image FILE QUESTION [OPTION...]\n"
         "       cdcca-edge status --data DIR [--json]\n"
         "Each has --help.\n";
@@ -197,6 +199,8 @@ int main(int argc, char **argv)
         return main_run(argc - 1, argv + 1);
     if (strcmp(command, "serve") == 0)
         return main_command("cdcca-edge serve", serve_run, argc - 1, argv + 1);
+    if (strcmp(command, "simulate") == 0)
+        return main_command("cdcca-edge simulate", simulate_run, argc - 1, argv + 1);
     if (strcmp(command, "ask") == 0)
         return main_ask(argc - 1, argv + 1);
     if (strcmp(command, "status") == 0)
