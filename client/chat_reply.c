@@ -15,6 +15,8 @@ int chat_error_status(enum status code)
     case STATUS_TOO_LARGE:
     case STATUS_USAGE:
         return 400;
+    case STATUS_BUSY:
+        return 503;
     default:
         return status_http(code);
     }

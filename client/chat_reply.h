@@ -24,7 +24,7 @@ enum status chat_error_write(const struct err *e, int status, const char *param,
                              struct buf *out);
 /* The same for errors that no field is at fault for: an http_problem_writer. */
 enum status chat_problem_write(const struct err *e, int status, const char *id, struct buf *out);
-/* The HTTP status of an error in a request: input of any kind is 400. */
+/* The HTTP status of an error: input of any kind is 400, a full queue 503. */
 int chat_error_status(enum status code);
 
 /* These return NULL without memory. */

@@ -108,7 +108,6 @@ static enum status serve_start(struct serve *s, int *listen_fd, struct err *err)
     config.routes = serve_routes;
     config.app = s;
     config.threads = 2;
-    config.connections = 256;
     config.bodies_bytes = SERVE_BODIES;
     config.problems = chat_problem_write;
     if (pthread_create(&s->thread, NULL, serve_answer_run, s) != 0)

@@ -353,10 +353,11 @@ static void feedback_job(struct serve *s, struct serve_job *job)
 
 static void job_run(struct serve *s, struct serve_job *job)
 {
-    struct err err;
+    struct chat_problem problem = {0};
     if (stopping(s)) {
-        err_set(&err, STATUS_BUSY, "the server is stopping");
-        http_complete(job->request, STATUS_BUSY, &err);
+        err_set(&problem.err, STATUS_BUSY, "the server is stopping");
+        serve_reply_problem(job->request, &problem);
+        http_complete(job->request, STATUS_OK, NULL);
     } else if (job->feedback) {
         feedback_job(s, job);
     } else {

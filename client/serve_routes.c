@@ -24,12 +24,16 @@ void serve_reply_problem(struct http_request *request, const struct chat_problem
     buf_free(&text);
 }
 
-static enum status queue_or_free(struct serve *s, struct serve_job *job, struct err *err)
+/* Into the queue; when that is full, the answer says when to come again. */
+static enum status queue_or_refuse(struct serve *s, struct serve_job *job)
 {
-    enum status status = serve_queue_push(&s->queue, job, err);
-    if (status != STATUS_OK)
+    struct chat_problem problem = {0};
+    struct http_request *request = job->request;
+    if (serve_queue_push(&s->queue, job, &problem.err) != STATUS_OK) {
         serve_job_free(job);
-    return status;
+        serve_reply_problem(request, &problem);
+    }
+    return STATUS_OK;
 }
 
 /* ---- POST /v1/chat/completions ---- */
@@ -42,7 +46,7 @@ static enum status chat_post(struct http_request *request, struct err *err)
         return err_set(err, STATUS_NO_MEMORY, "out of memory");
     job->request = request;
     if (chat_request_parse(request->body, request->body_len, &job->chat, &problem) == STATUS_OK)
-        return queue_or_free(request->app, job, err);
+        return queue_or_refuse(request->app, job);
     serve_job_free(job);
     serve_reply_problem(request, &problem);
     return STATUS_OK;
@@ -77,7 +81,7 @@ static enum status feedback_post(struct http_request *request, struct err *err)
     if (status == STATUS_OK)
         status = feedback_read(job, &problem.err);
     if (status == STATUS_OK)
-        return queue_or_free(request->app, job, err);
+        return queue_or_refuse(request->app, job);
     serve_job_free(job);
     serve_reply_problem(request, &problem);
     return STATUS_OK;

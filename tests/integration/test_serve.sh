@@ -88,13 +88,30 @@ expect "another method" "$(curl -sS -o /dev/null -w '%{http_code}' "$base/chat/c
 
 # --- the loop: what was asked and said comes back as a version, between two answers ---
 
+# ask_on: until $work/over is there; every status, and the version that answered
+ask_on() {
+    local body
+    body=$(question "is it red?" ".max_tokens = 4")
+    until [ -f "$work/over" ]; do
+        curl -sS -w '\n%{http_code}\n' -H 'Content-Type: application/json' \
+            --data-binary "$body" "$base/chat/completions" | tr -d '\n' | sed 's/$/\n/'
+    done >"$work/asked"
+}
 all_uploaded() { [ "$(status a spool_files)" = 0 ] && [ "$(status a uploaded)" -ge 8 ]; }
 until_true "uploads" all_uploaded
+ask_on &
+asking=$!
 round=$(distill '{"steps": 4}')
 expect "the round" "$(round_wait "$round")" released
 models() { curl -sS "$base/models" >"$work/answer"; }
 in_force() { models && [ "$(answer '.data[0].id')" = student@1 ]; }
 until_true "version 1 answers" in_force
+sleep 0.3
+touch "$work/over"
+wait "$asking"
+expect "requests that failed meanwhile" "$(grep -cv '}200$' "$work/asked")" 0
+versions=$(sed 's/200$//' "$work/asked" | jq .cdcca.version)
+expect "versions, in turn" "$(uniq <<<"$versions" | tr '\n' ' ')" "0 1 "
 expect "the models" "$(answer '[.object, (.data | map([.id, .parent]))] | tostring')" \
     '["list",[["student@1","student@0"],["student@0",null]]]'
 expect "an answer" "$(ask "$(question "what color is it?" '.model = "student@1"')")" 200
@@ -103,6 +120,45 @@ expect "version 0" "$(ask "$(question "what color is it?" '.model = "student@0"'
 same_parameters a 1
 serve_stop
 cloud_stop
+
+# --- a kill: what was acknowledged is there, and goes up when a cloud comes ---
+
+serve_start --model "$work/student" --data "$work/b" --budget 0
+ask "$(question "what color is it?")" >/dev/null
+expect "no budget, no sample" "$(answer '.cdcca | [.sampled, .threshold] | tostring')" '[false,null]'
+expect "a correction" "$(post /feedback "$(answer '{id, correction: "green"}')")" 200
+edge_kill
+[ "$(find "$work/b/spool" -name '*.upload' | wc -l)" -eq 1 ] || die "the correction is lost"
+cloud_start
+serve_start --model "$work/student" --data "$work/b" --cloud "$url"
+sent() { [ "$(status b spool_files)" = 0 ]; }
+until_true "it is uploaded" sent
+serve_stop
+cloud_stop
+
+# --- more than it can take: 503 with a time to come again; and a stop, by which nobody is cut off ---
+
+# flood COUNT: as many slow requests at once; the status and Retry-After of each
+flood() {
+    local body urls=()
+    body=$(jq -n -c '{model: "talker", temperature: 2, max_tokens: 110,
+        messages: [{role: "user", content: "is it night"}]}')
+    for _ in $(seq "$1"); do urls+=("$base/chat/completions" -o /dev/null); done
+    curl -sS -Z --parallel-immediate --parallel-max "$1" -H 'Content-Type: application/json' \
+        --data-binary "$body" -w '%{http_code} %header{retry-after}\n' "${urls[@]}" 2>/dev/null || true
+}
+serve_start --model "$work/talker"
+flood 200 >"$work/flood"
+expect "answers and refusals alone" "$(grep -cvE '^(200 |503 1)$' "$work/flood")" 0
+[ "$(grep -c '^200' "$work/flood")" -ge 64 ] || die "answered: $(sort "$work/flood" | uniq -c)"
+[ "$(grep -c '^503' "$work/flood")" -ge 1 ] || die "nothing was refused"
+flood 40 >"$work/flood" &
+flooding=$!
+sleep 0.2
+serve_stop
+wait "$flooding"
+expect "cut off by the stop" "$(grep -cvE '^(200 |503 1|000 )$' "$work/flood")" 0
+[ "$(grep -c '^200' "$work/flood")" -ge 1 ] || die "the stop answered nobody"
 
 # --- a plain LLaMA: text alone, with history and stop texts ---
 
