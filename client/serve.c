@@ -110,11 +110,11 @@ static enum status serve_start(struct serve *s, int *listen_fd, struct err *err)
     config.threads = 2;
     config.bodies_bytes = SERVE_BODIES;
     config.problems = chat_problem_write;
+    TRY(http_start(&config, *listen_fd, &s->http, err));
+    *listen_fd = -1;
     if (pthread_create(&s->thread, NULL, serve_answer_run, s) != 0)
         return err_set(err, STATUS_NO_MEMORY, "cannot start the answering thread");
     s->started = true;
-    TRY(http_start(&config, *listen_fd, &s->http, err));
-    *listen_fd = -1;
     return STATUS_OK;
 }
 
@@ -124,6 +124,8 @@ static void serve_close(struct serve *s)
     serve_queue_close(&s->queue);
     if (s->started)
         pthread_join(s->thread, NULL);
+    else if (s->http)
+        serve_answer_run(s); /* what has come in meanwhile */
     if (s->http)
         http_drain(s->http, SERVE_DRAIN_MS);
     http_stop(s->http);
