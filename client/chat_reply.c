@@ -17,6 +17,8 @@ int chat_error_status(enum status code)
         return 400;
     case STATUS_BUSY:
         return 503;
+    case STATUS_CORRUPT: /* weights that give no numbers: ours */
+        return 500;
     default:
         return status_http(code);
     }

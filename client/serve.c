@@ -144,6 +144,7 @@ static enum status serve(const struct serve_options *o, struct err *err)
     struct serve s = {0};
     char bound[LISTEN_TEXT];
     int listen_fd = -1;
+    s.local = !o->insecure;
     serve_queue_init(&s.queue);
     enum status status = listen_open(o->listen, &listen_fd, bound, err);
     if (status == STATUS_OK)

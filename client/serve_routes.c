@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 void serve_reply_problem(struct http_request *request, const struct chat_problem *problem)
 {
@@ -24,6 +25,29 @@ void serve_reply_problem(struct http_request *request, const struct chat_problem
     buf_free(&text);
 }
 
+/* A page in a browser may reach loopback under a name of its own (DNS rebinding); its requests name
+ * that as their host. */
+static bool host_is_local(struct http_request *request)
+{
+    static const char *const names[] = {"localhost", "127.", "[::1]"};
+    const struct serve *s = request->app;
+    const char *host = http_header(request, "Host");
+    for (size_t i = 0; host && i < sizeof names / sizeof names[0]; i++)
+        if (strncasecmp(host, names[i], strlen(names[i])) == 0 &&
+            strspn(host + strlen(names[i]), "0123456789.:") == strlen(host) - strlen(names[i]))
+            return true;
+    return !s->local || !host;
+}
+
+static enum status host_check(struct http_request *request, struct err *err)
+{
+    if (host_is_local(request))
+        return STATUS_OK;
+    return err_set(err, STATUS_REFUSED,
+                   "the request is for the host \"%.80s\"; localhost, 127.0.0.1 or [::1] is right",
+                   http_header(request, "Host"));
+}
+
 /* Into the queue; when that is full, the answer says when to come again. */
 static enum status queue_or_refuse(struct serve *s, struct serve_job *job)
 {
@@ -41,6 +65,7 @@ static enum status queue_or_refuse(struct serve *s, struct serve_job *job)
 static enum status chat_post(struct http_request *request, struct err *err)
 {
     struct chat_problem problem;
+    TRY(host_check(request, err));
     struct serve_job *job = calloc(1, sizeof *job);
     if (!job)
         return err_set(err, STATUS_NO_MEMORY, "out of memory");
@@ -70,6 +95,7 @@ static enum status feedback_read(struct serve_job *job, struct err *err)
 static enum status feedback_post(struct http_request *request, struct err *err)
 {
     struct chat_problem problem = {0};
+    TRY(host_check(request, err));
     struct serve_job *job = calloc(1, sizeof *job);
     if (!job)
         return err_set(err, STATUS_NO_MEMORY, "out of memory");
@@ -138,6 +164,7 @@ static json *models_list(struct serve *s)
 static enum status models_get(struct http_request *request, struct err *err)
 {
     static const char *const known[] = {NULL};
+    TRY(host_check(request, err));
     TRY(http_query_only(request, known, err));
     json *root = json_object_new();
     if (!root || !json_set_string(root, "object", "list") ||

@@ -41,6 +41,7 @@ struct serve {
     struct http *http;
     pthread_t thread;
     bool started;           /* the thread runs */
+    bool local;             /* loopback alone: requests must name it as their host */
     _Atomic int64_t end_ms; /* not 0: stopping; answers that last longer are cut off */
 };
 

@@ -84,6 +84,11 @@ expect "another type" "$(curl -sS -o "$work/answer" -w '%{http_code}' -H 'Conten
 expect "its shape" "$(answer .error.type)" invalid_request_error
 expect "no such route" "$(post /completions '{}')" 404
 expect "its shape" "$(answer .error.type)" invalid_request_error
+for host in evil.example 127.0.0.1.evil.example localhost.evil.example; do
+    expect "the host $host" "$(post /feedback '{}' -H "Host: $host")" 403
+done
+expect "its shape" "$(answer .error.type)" invalid_request_error
+expect "the host localhost" "$(curl -sS -o "$work/answer" -w '%{http_code}' -H 'Host: localhost:8081' "$base/models")" 200
 expect "another method" "$(curl -sS -o /dev/null -w '%{http_code}' "$base/chat/completions")" 405
 
 # --- the loop: what was asked and said comes back as a version, between two answers ---
@@ -135,6 +140,14 @@ sent() { [ "$(status b spool_files)" = 0 ]; }
 until_true "it is uploaded" sent
 serve_stop
 cloud_stop
+
+# --- a window that does not fill is closed after a while ---
+
+serve_start --model "$work/student" --data "$work/c" --budget 1 --window 100 --window-age 1
+ask "$(question "what color is it?")" >/dev/null
+closed() { [ "$(status c sampled)" = 1 ]; }
+until_true "its answer is in the spool" closed
+serve_stop
 
 # --- more than it can take: 503 with a time to come again; and a stop, by which nobody is cut off ---
 
