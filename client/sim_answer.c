@@ -10,7 +10,7 @@ enum status sim_answer_init(struct sim_answer *a, struct sim_device *device, int
                             struct pool *pool, struct err *err)
 {
     int64_t now_ms = clock_monotonic_ms();
-    const struct mllm *m = device[0].m;
+    const struct mllm *m = device[0].runs.m;
     size_t side = (size_t)device[0].fleet->side;
     *a = (struct sim_answer){.device = device, .count = count, .pool = pool};
     a->period_ms = 1000 / rate;

@@ -1,7 +1,5 @@
 /* A simulated device; see sim_device.h. */
 #include "client/sim_device.h"
-#include "api/base/checked.h"
-#include "api/base/log.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,8 +12,8 @@ static enum status device_open(struct sim_device *d, struct err *err)
     struct window_options window = d->fleet->window;
     window.seed = d->fleet->seed + (uint64_t)d->number;
     window.device = d->id;
-    d->m = sim_models_enter(d->fleet->models, 0, &d->hash);
-    TRY(window_create(&window, infer_tokens(d->m), infer_width(d->m), &d->window, err));
+    sim_models_enter(d->fleet->models, &d->runs);
+    TRY(window_create(&window, infer_tokens(d->runs.m), infer_width(d->runs.m), &d->window, err));
     return cloud_create(d->fleet->cloud_url, d->id, &d->cloud, err);
 }
 
@@ -37,8 +35,8 @@ enum status sim_device_init(struct sim_device *d, const struct sim_fleet *fleet,
 
 void sim_device_deinit(struct sim_device *d)
 {
-    if (d->m)
-        sim_models_leave(d->fleet->models, d->version);
+    if (d->runs.m)
+        sim_models_leave(d->fleet->models, d->runs.version);
     if (d->stream)
         stream_close(d->stream);
     window_destroy(d->window);
@@ -78,8 +76,8 @@ enum status sim_device_take(struct sim_device *d, struct sample *out, struct err
 struct mllm *sim_device_model(struct sim_device *d, int64_t *version)
 {
     pthread_mutex_lock(&d->lock);
-    struct mllm *m = d->m;
-    *version = d->version;
+    struct mllm *m = d->runs.m;
+    *version = d->runs.version;
     mllm_retain(m);
     pthread_mutex_unlock(&d->lock);
     return m;
@@ -147,6 +145,6 @@ void sim_device_counts(struct sim_device *d, struct sim_counts *counts, int64_t 
 {
     pthread_mutex_lock(&d->lock);
     *counts = d->counts;
-    *version = d->version;
+    *version = d->runs.version;
     pthread_mutex_unlock(&d->lock);
 }

@@ -15,7 +15,7 @@
 #include "model/task/stream.h"
 #include <pthread.h>
 
-enum { SIM_DOMAINS = 8, SIM_OUTBOX = 8, SIM_ID = 24 };
+enum { SIM_DOMAINS = 8, SIM_OUTBOX = 8, SIM_ID = 24, SIM_ERROR = 200 };
 
 struct sim_fleet {               /* what devices have in common; borrowed by all of them */
     const char *cloud_url, *dir; /* dir: for patches on their way */
@@ -34,6 +34,7 @@ struct sim_counts {
     int64_t answered, sampled, uploaded, uplink_bytes, downlink_bytes;
     int64_t attempts, lost, errors, dropped, updates;
     double update_s, update_s_max; /* from a release's first sight to its first answer's model */
+    char last_error[SIM_ERROR];    /* "" when there was none */
 };
 
 struct sim_upload {
@@ -70,9 +71,7 @@ struct sim_device {
     struct err why; /* it failed */
 
     pthread_mutex_t lock; /* guards what follows */
-    int64_t version;
-    struct mllm *m;
-    struct hash hash;
+    struct sim_running runs;
     struct sim_upload outbox[SIM_OUTBOX]; /* oldest first */
     int waiting;
     struct sim_counts counts;

@@ -7,9 +7,7 @@
 #include <stdlib.h>
 
 struct sim_version {
-    int64_t version;
-    struct mllm *m; /* NULL: a free place */
-    struct hash hash;
+    struct sim_running is; /* m NULL: a free place */
     int devices;
 };
 
@@ -24,7 +22,7 @@ static enum status factory_add(struct sim_models *models, struct mllm *factory, 
     struct trainable_options options = trainable_defaults();
     struct trainable set = {0};
     TRY(trainable_attach(factory, &options, &set, err));
-    trainable_hash(&set, &models->at[0].hash);
+    trainable_hash(&set, &models->at[0].is.hash);
     trainable_free(&set);
     models->at[0].devices = 1; /* this table's own: version 0 stays for devices to come */
     return infer_golden_init(factory, &models->golden, err);
@@ -38,7 +36,7 @@ enum status sim_models_create(struct mllm *factory, struct sim_models **out, str
         return err_set(err, STATUS_NO_MEMORY, "no memory for the fleet's models");
     }
     pthread_mutex_init(&models->lock, NULL);
-    models->at[0].m = factory;
+    models->at[0].is.m = factory;
     enum status status = factory_add(models, factory, err);
     if (status != STATUS_OK) {
         sim_models_destroy(models);
@@ -53,8 +51,8 @@ void sim_models_destroy(struct sim_models *models)
     if (!models)
         return;
     for (int i = 0; i < SIM_VERSIONS; i++)
-        if (models->at[i].m)
-            mllm_release(models->at[i].m);
+        if (models->at[i].is.m)
+            mllm_release(models->at[i].is.m);
     infer_golden_deinit(&models->golden);
     pthread_mutex_destroy(&models->lock);
     free(models);
@@ -65,7 +63,7 @@ void sim_models_destroy(struct sim_models *models)
 static struct sim_version *version_find(struct sim_models *models, int64_t version)
 {
     for (int i = 0; i < SIM_VERSIONS; i++)
-        if (models->at[i].m && models->at[i].version == version)
+        if (models->at[i].is.m && models->at[i].is.version == version)
             return &models->at[i];
     return NULL;
 }
@@ -73,7 +71,7 @@ static struct sim_version *version_find(struct sim_models *models, int64_t versi
 static struct sim_version *version_free_place(struct sim_models *models)
 {
     for (int i = 0; i < SIM_VERSIONS; i++)
-        if (!models->at[i].m)
+        if (!models->at[i].is.m)
             return &models->at[i];
     return NULL;
 }
@@ -89,75 +87,72 @@ static enum status patch_clone(const struct sim_models *models, const struct del
 }
 
 static enum status version_make(struct sim_models *models, const struct sim_version *from,
-                                const struct delta *delta, struct err *err)
+                                const struct delta *delta, struct sim_version **made,
+                                struct err *err)
 {
     struct sim_version *place = version_free_place(models);
     struct mllm *clone;
     if (!place)
         return err_set(err, STATUS_BUSY, "the fleet runs %d versions at once", SIM_VERSIONS);
-    TRY(mllm_clone(from->m, &clone, err));
+    TRY(mllm_clone(from->is.m, &clone, err));
     enum status status = patch_clone(models, delta, clone, err);
     if (status != STATUS_OK) {
         mllm_release(clone);
         return status;
     }
-    *place = (struct sim_version){.version = delta->version, .m = clone, .hash = delta->hash};
+    place->is = (struct sim_running){delta->version, clone, delta->hash};
+    *made = place;
     return STATUS_OK;
 }
 
 static enum status apply_locked(struct sim_models *models, int64_t from, const struct delta *delta,
-                                struct err *err)
+                                struct sim_running *out, struct err *err)
 {
     const struct sim_version *base = version_find(models, from);
     struct sim_version *made = version_find(models, delta->version);
-    if (!base || delta->base_version != from || !hash_equal(&delta->base_hash, &base->hash))
+    if (!base || delta->base_version != from || !hash_equal(&delta->base_hash, &base->is.hash))
         return err_set(err, STATUS_WRONG_BASE,
                        "the delta goes from version %" PRId64 "; the device has %" PRId64,
                        delta->base_version, from);
-    if (!made) {
-        TRY(version_make(models, base, delta, err));
-        made = version_find(models, delta->version);
-    }
-    if (!hash_equal(&made->hash, &delta->hash))
+    if (!made)
+        TRY(version_make(models, base, delta, &made, err));
+    if (!hash_equal(&made->is.hash, &delta->hash))
         return err_set(err, STATUS_CONFLICT, "version %" PRId64 " was other parameters before",
                        delta->version);
     made->devices++;
+    *out = made->is;
     return STATUS_OK;
 }
 
 /* ---- the interface ---- */
 
-struct mllm *sim_models_enter(struct sim_models *models, int64_t version, struct hash *hash)
+void sim_models_enter(struct sim_models *models, struct sim_running *out)
 {
     pthread_mutex_lock(&models->lock);
-    struct sim_version *at = version_find(models, version);
-    at->devices++;
-    *hash = at->hash;
-    struct mllm *m = at->m;
+    models->at[0].devices++;
+    *out = models->at[0].is;
     pthread_mutex_unlock(&models->lock);
-    return m;
 }
 
 void sim_models_leave(struct sim_models *models, int64_t version)
 {
     pthread_mutex_lock(&models->lock);
     struct sim_version *at = version_find(models, version);
-    if (--at->devices == 0) {
-        mllm_release(at->m);
+    if (at && --at->devices == 0) {
+        mllm_release(at->is.m);
         *at = (struct sim_version){0};
     }
     pthread_mutex_unlock(&models->lock);
 }
 
 enum status sim_models_apply(struct sim_models *models, int64_t from, const void *patch, size_t len,
-                             int64_t *version, struct err *err)
+                             struct sim_running *out, struct err *err)
 {
     struct delta delta;
     TRY(delta_decode(patch, len, &delta, err));
     pthread_mutex_lock(&models->lock);
-    enum status status = apply_locked(models, from, &delta, err);
+    enum status status = apply_locked(models, from, &delta, out, err);
     pthread_mutex_unlock(&models->lock);
-    *version = delta.version;
     delta_free(&delta);
     return status;
 }

@@ -14,15 +14,21 @@ struct sim_models;
 enum status sim_models_create(struct mllm *factory, struct sim_models **out, struct err *err);
 void sim_models_destroy(struct sim_models *models); /* NULL is fine */
 
-/* One more, or one device fewer runs a version that some device runs. The model is borrowed as long
- * as the device runs it. */
-struct mllm *sim_models_enter(struct sim_models *models, int64_t version, struct hash *hash);
+struct sim_running { /* what a device runs; the model is borrowed until it leaves the version */
+    int64_t version;
+    struct mllm *m;
+    struct hash hash;
+};
+
+/* A device starts, with version 0. */
+void sim_models_enter(struct sim_models *models, struct sim_running *out);
+/* It runs this no longer. */
 void sim_models_leave(struct sim_models *models, int64_t version);
 /* A patch whose SHA-256 was checked, for a device that runs `from`: decoded, applied and
- * self-tested for the first who brings it; for the others its hashes are compared. *version: what
- * the device may enter now; it is kept until then, by counting the device in. As slots_apply
- * otherwise. */
+ * self-tested for the first who brings it; for the others its hashes are compared. The device has
+ * entered *out, and leaves `from` by itself. Statuses: as slots_apply; BUSY: SIM_VERSIONS run
+ * already. */
 enum status sim_models_apply(struct sim_models *models, int64_t from, const void *patch, size_t len,
-                             int64_t *version, struct err *err);
+                             struct sim_running *out, struct err *err);
 
 #endif

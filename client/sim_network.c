@@ -3,7 +3,6 @@
  * it. Manifests' signatures are left to real devices; sizes and hashes are checked. A cloud that
  * knows no devices (404) is not told about any. */
 #include "api/base/clock.h"
-#include "api/base/log.h"
 #include "api/wire/json.h"
 #include "client/sim_device.h"
 #include <inttypes.h>
@@ -25,8 +24,8 @@ static void count_error(struct sim_device *d, const struct err *why)
 {
     pthread_mutex_lock(&d->lock);
     d->counts.errors++;
+    snprintf(d->counts.last_error, SIM_ERROR, "%s: %.170s", d->id, why->text);
     pthread_mutex_unlock(&d->lock);
-    log_line(LOG_DEBUG, "simulate", "%s: %s", d->id, why->text);
 }
 
 /* The link is busy with what travelled; after a failure that may pass, for longer. True: it went.
@@ -65,10 +64,11 @@ static bool exchange_lost(struct sim_device *d)
 static bool presence_json(struct sim_device *d, json *root)
 {
     char hex[HASH_HEX];
-    hash_hex(&d->hash, hex);
+    hash_hex(&d->runs.hash, hex);
     return root && json_set_string(root, "class", d->device_class) &&
            json_set_string(root, "channel", d->channel) &&
-           json_set_int(root, "version", d->version) && json_set_string(root, "set_sha256", hex) &&
+           json_set_int(root, "version", d->runs.version) &&
+           json_set_string(root, "set_sha256", hex) &&
            json_set_string(root, "program", CDCCA_VERSION);
 }
 
@@ -94,7 +94,7 @@ static void tell(struct sim_device *d, bool outcome)
         if (exchange_end(d, status, (int64_t)body.len, &err)) {
             if (status != STATUS_OK && status != STATUS_NOT_FOUND)
                 count_error(d, &err);
-            d->told = outcome ? d->told : d->version;
+            d->told = outcome ? d->told : d->runs.version;
             d->outcome = outcome ? NULL : d->outcome;
         }
     }
@@ -167,7 +167,7 @@ static void upload_step(struct sim_device *d)
 static void poll_step(struct sim_device *d)
 {
     struct err err = {0};
-    enum status status = cloud_next_release(d->cloud, d->version, 0, &d->release, &err);
+    enum status status = cloud_next_release(d->cloud, d->runs.version, 0, &d->release, &err);
     if (status != STATUS_OK || hash_equal(&d->release.patch, &d->failed))
         d->release.version = 0;
     else
@@ -196,17 +196,12 @@ static enum status patch_fetch(struct sim_device *d, struct buf *patch, int64_t 
 }
 
 /* The device runs the new version from here on. */
-static void version_enter(struct sim_device *d, int64_t version)
+static void version_enter(struct sim_device *d, const struct sim_running *now)
 {
-    struct hash hash;
-    struct mllm *m = sim_models_enter(d->fleet->models, version, &hash);
-    int64_t before = d->version;
+    int64_t before = d->runs.version;
     double seconds = (double)(clock_monotonic_ms() - d->offered_ms) / 1000;
-    sim_models_leave(d->fleet->models, version); /* sim_models_apply counted the device */
     pthread_mutex_lock(&d->lock);
-    d->version = version;
-    d->m = m;
-    d->hash = hash;
+    d->runs = *now;
     d->counts.updates++;
     d->counts.update_s += seconds;
     if (seconds > d->counts.update_s_max)
@@ -220,7 +215,8 @@ static void fetch_step(struct sim_device *d)
 {
     struct err err = {0};
     struct buf patch = {.max = (size_t)d->release.size};
-    int64_t received = 0, version = 0;
+    struct sim_running now = {0};
+    int64_t received = 0;
     enum status status = patch_fetch(d, &patch, &received, &err);
     pthread_mutex_lock(&d->lock);
     d->counts.downlink_bytes += received;
@@ -228,7 +224,7 @@ static void fetch_step(struct sim_device *d)
     bool whole = exchange_end(d, status, received, &err);
     if (status == STATUS_OK)
         status =
-            sim_models_apply(d->fleet->models, d->version, patch.data, patch.len, &version, &err);
+            sim_models_apply(d->fleet->models, d->runs.version, patch.data, patch.len, &now, &err);
     buf_free(&patch);
     if (!whole)
         return;
@@ -237,7 +233,7 @@ static void fetch_step(struct sim_device *d)
     d->why = (struct err){0};
     d->release.version = 0;
     if (status == STATUS_OK) {
-        version_enter(d, version);
+        version_enter(d, &now);
         d->poll_ms = 0; /* there may be more */
     } else {
         d->why = err;
@@ -253,7 +249,8 @@ static bool step_due(struct sim_device *d, int64_t now_ms)
     pthread_mutex_lock(&d->lock);
     bool any = d->waiting > 0;
     pthread_mutex_unlock(&d->lock);
-    return any || d->outcome || d->told != d->version || d->release.version || now_ms >= d->poll_ms;
+    return any || d->outcome || d->told != d->runs.version || d->release.version ||
+           now_ms >= d->poll_ms;
 }
 
 bool sim_device_step(struct sim_device *d, int64_t now_ms)
@@ -264,7 +261,7 @@ bool sim_device_step(struct sim_device *d, int64_t now_ms)
         return true;
     if (d->outcome)
         tell(d, true);
-    else if (d->told != d->version)
+    else if (d->told != d->runs.version)
         tell(d, false);
     else if (d->release.version)
         fetch_step(d);

@@ -3,7 +3,6 @@
  * number it divides. */
 #include "client/simulate.h"
 #include "api/base/clock.h"
-#include "api/base/log.h"
 #include "api/wire/json.h"
 #include "api/wire/options.h"
 #include "client/sim_answer.h"
@@ -83,6 +82,8 @@ static void totals_add(struct totals *t, const struct sim_counts *c)
     t->sum.dropped += c->dropped;
     t->sum.updates += c->updates;
     t->sum.update_s += c->update_s;
+    if (c->last_error[0])
+        memcpy(t->sum.last_error, c->last_error, SIM_ERROR);
     if (c->update_s_max > t->sum.update_s_max)
         t->sum.update_s_max = c->update_s_max;
 }
@@ -148,6 +149,7 @@ static bool summary_set(json *root, const struct simulate *s, const struct total
            json_set_int(root, "downlink_bytes", t->sum.downlink_bytes) &&
            json_set_int(root, "attempts", t->sum.attempts) &&
            json_set_int(root, "lost", t->sum.lost) && json_set_int(root, "errors", t->sum.errors) &&
+           json_set_string(root, "last_error", t->sum.last_error) &&
            json_set_int(root, "updates", t->sum.updates) &&
            json_set_number(root, "update_seconds_mean", t->sum.update_s / updates) &&
            json_set_number(root, "update_seconds_max", t->sum.update_s_max) &&
@@ -333,6 +335,8 @@ static enum status simulate_end(struct simulate *s, bool reached, struct err *er
     line_print(s, &totals);
     if (isatty(fileno(s->options.json ? stderr : stdout)) == 1)
         fprintf(s->options.json ? stderr : stdout, "\n");
+    if (totals.sum.last_error[0])
+        fprintf(stderr, "one of the errors: %s\n", totals.sum.last_error);
     if (s->options.json)
         TRY(summary_print(s, &totals, err));
     if (s->options.rounds && !reached && !stop_requested())

@@ -42,6 +42,7 @@ cloud_stop
 
 simulate --devices 3 --rate 20 --window 5 --poll 1 --rounds 1 --duration 2 && die "nobody there, and it is fine"
 summary
+expect "what went wrong" "$(answer '.last_error | test("^sim-000[1-3]: .*127.0.0.1")')" true
 expect "errors" "$(answer '.errors > 0 and .uploaded == 0 and .versions[0].devices == 3')" true
 
 fails() { # WHAT PATTERN OPTION...
