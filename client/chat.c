@@ -189,13 +189,22 @@ void chat_answer_free(struct chat_answer *answer)
 
 /* ---- a token's text ---- */
 
+/* The byte of "<0x0A>", or -1. */
+static int piece_byte(const char *text, size_t len)
+{
+    if (len != 6 || memcmp(text, "<0x", 3) != 0 || text[5] != '>')
+        return -1;
+    char hex[3] = {text[3], text[4], '\0'}, *end;
+    long byte = strtol(hex, &end, 16);
+    return end == hex + 2 && byte >= 0 ? (int)byte : -1;
+}
+
 /* SentencePiece writes a blank as U+2581, and bytes as <0x0A>. */
 static enum status piece_text(const char *text, size_t len, struct buf *out)
 {
     static const char blank[] = "\xE2\x96\x81";
-    unsigned byte;
-    char end;
-    if (len == 6 && sscanf(text, "<0x%2X%c", &byte, &end) == 2 && end == '>')
+    int byte = piece_byte(text, len);
+    if (byte >= 0)
         return buf_append(out, &(unsigned char){(unsigned char)byte}, 1);
     for (size_t i = 0; i < len;) {
         bool is_blank = len - i >= 3 && memcmp(text + i, blank, 3) == 0;
