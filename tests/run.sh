@@ -7,7 +7,7 @@ cd "$(dirname "$(readlink -f "$0")")/.."
 source demo/shell.sh
 
 readonly logs=build/logs
-readonly threaded='^test_(http|event_stream|events|metrics|watch|store|writer|rounds|spool|slots|window|cloud|parallel|cloud_tokens)$'
+readonly threaded='^test_(http|event_stream|events|metrics|watch|store|writer|rounds|spool|slots|window|cloud|parallel|cloud_tokens|serve|simulate)$'
 readonly sources=(api model server client)
 passed=0
 failed=0
