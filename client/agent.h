@@ -15,6 +15,7 @@ struct agent_options {
     const char *cloud_url; /* NULL: uploads wait in the spool, nothing is polled (serve alone) */
     const char *model_dir, *source, *data_dir;
     const char *device; /* NULL: DATA/device, made up at the first start */
+    const char *trust;  /* a public root key file; NULL: DATA/root.pub where it is */
     double budget;      /* share of the instances to upload */
     double rate;        /* samples per second, 0: as fast as it can */
     int64_t window, keep, bits, threads;

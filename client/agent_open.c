@@ -4,7 +4,6 @@
 #include "api/base/hash.h"
 #include "api/base/log.h"
 #include "client/agent_state.h"
-#include "client/stop.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -168,6 +167,8 @@ static enum status agent_open_links(struct agent *a, struct err *err)
     struct downlink_options options = {.cloud_url = a->options.cloud_url,
                                        .device = a->device,
                                        .data_dir = a->options.data_dir,
+                                       .model_dir = a->options.model_dir,
+                                       .trust = a->options.trust,
                                        .poll_s = (int)a->options.poll_s};
     return downlink_start(a->io, &options, a->slots, &a->board, &a->downlink, err);
 }
@@ -198,7 +199,9 @@ enum status agent_open(const struct agent_options *options, struct agent **out, 
     a->lock_fd = -1;
     a->jpeg.max = LIMIT_IMAGE_BYTES;
     a->round_started_ms = clock_monotonic_ms();
-    enum status status = agent_open_parts(a, err);
+    enum status status = notify_init(&a->notify, err);
+    if (status == STATUS_OK)
+        status = agent_open_parts(a, err);
     if (status != STATUS_OK) {
         agent_close(a);
         return status;
@@ -223,7 +226,6 @@ static void agent_last_words(struct agent *a)
 
 void agent_close(struct agent *a)
 {
-    stop_request(); /* breaks off calls that wait at the cloud */
     uplink_stop(a->uplink);
     downlink_stop(a->downlink);
     if (a->board.io)

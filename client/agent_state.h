@@ -3,6 +3,7 @@
 #ifndef CDCCA_AGENT_STATE_H
 #define CDCCA_AGENT_STATE_H
 
+#include "api/base/notify.h"
 #include "client/agent.h"
 #include "client/board.h"
 #include "client/cloud.h"
@@ -48,7 +49,8 @@ struct agent {
     struct agent_open_window open;
     int64_t position; /* in the source, behind the last sample taken */
     uint64_t dropped_before;
-    double due_ms; /* when the next sample is due (rate) */
+    struct notify notify; /* told as long as the loop gets on */
+    double due_ms;        /* when the next sample is due (rate) */
     int64_t dry_since_ms, round_started_ms;
 };
 

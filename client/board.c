@@ -61,8 +61,8 @@ struct board_text {
 #field, offsetof(struct board_fields, field), sizeof(((struct board_fields *)0)->field)    \
     }
 static const struct board_text board_texts[] = {
-    BOARD_STRING(device), BOARD_STRING(source), BOARD_STRING(sha256),
-    BOARD_STRING(state),  BOARD_STRING(cloud),  BOARD_STRING(last_error),
+    BOARD_STRING(device), BOARD_STRING(source),     BOARD_STRING(sha256), BOARD_STRING(state),
+    BOARD_STRING(cloud),  BOARD_STRING(last_error), BOARD_STRING(alarm),
 };
 enum { BOARD_TEXTS = sizeof board_texts / sizeof board_texts[0] };
 
@@ -140,6 +140,8 @@ enum status board_print_text(const struct board_fields *fields, struct buf *out)
                                                       (double)f->applied[i].parameters
                                                 : 0.0,
                        f->applied[i].seconds));
+    if (f->alarm[0])
+        TRY(buf_printf(out, "ALARM       %s\n", f->alarm));
     if (f->last_error[0])
         TRY(buf_printf(out, "last error  %s\n", f->last_error));
     return STATUS_OK;
@@ -167,8 +169,8 @@ static enum status board_get_all(const json *root, struct board_fields *out, str
 {
     char *base = (char *)out;
     for (size_t i = 0; i < BOARD_TEXTS; i++) {
-        const char *text;
-        TRY(json_get_string(root, board_texts[i].key, board_texts[i].size - 1, &text, err));
+        const char *text = "";
+        TRY(json_opt_string(root, board_texts[i].key, board_texts[i].size - 1, &text, err));
         snprintf(base + board_texts[i].at, board_texts[i].size, "%s", text);
     }
     for (size_t i = 0; i < BOARD_NUMBERS; i++) {
@@ -275,4 +277,21 @@ void board_note_error(struct board *board, const char *part, const char *text)
     struct board_fields *fields = board_lock(board);
     snprintf(fields->last_error, sizeof fields->last_error, "%s", text);
     board_unlock(board);
+}
+
+void board_set_alarm(struct board *board, const char *part, const char *text)
+{
+    struct board_fields *fields = board_lock(board);
+    bool new = strcmp(fields->alarm, text) != 0;
+    snprintf(fields->alarm, sizeof fields->alarm, "%s", text);
+    if (!new) {
+        board_unlock(board);
+        return;
+    }
+    if (text[0])
+        snprintf(fields->last_error, sizeof fields->last_error, "%s", text);
+    if (board_commit(board, NULL) != STATUS_OK)
+        log_line(LOG_WARN, part, "the notebook is not saved");
+    log_line(text[0] ? LOG_ERROR : LOG_INFO, part, "%s%s",
+             text[0] ? "ALARM: " : "the alarm is over", text);
 }

@@ -44,6 +44,7 @@ struct board_fields {
     char state[16];        /* "running", "waiting", "stopped" */
     char cloud[16];        /* "unknown", "reachable", "away" */
     char last_error[BOARD_TEXT];
+    char alarm[BOARD_TEXT]; /* why no update can be trusted now; "": nothing wrong */
     double
         entropy_cut; /* the entropy from which the last window's candidates were drawn; -1: none */
     int applied_count; /* the last BOARD_APPLIED_MAX */
@@ -70,6 +71,9 @@ void board_read_fields(struct board *board, struct board_fields *out);
 void board_add_applied(struct board_fields *fields, const struct board_applied *applied);
 /* Keeps the text as last_error and logs it as a warning. */
 void board_note_error(struct board *board, const char *part, const char *text);
+
+/* The same with the alarm; text "" ends it. Said again only when it changes. */
+void board_set_alarm(struct board *board, const char *part, const char *text);
 
 enum status board_print_json(const struct board_fields *fields, bool indent, struct buf *out);
 enum status board_print_text(const struct board_fields *fields, struct buf *out);

@@ -5,6 +5,7 @@
 #include "api/wire/json.h"
 #include "api/wire/limits.h"
 #include "client/stop.h"
+#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -30,6 +31,7 @@ struct cloud {
     bool knows_no_devices; /* it refused to be asked for one */
     char reason[CURL_ERROR_SIZE];
     int64_t retry_after_ms;
+    const atomic_bool *ending; /* NULL: a stop alone breaks calls off */
 };
 
 /* Where a body goes: into memory, or through the io seam into a file. */
@@ -49,8 +51,9 @@ struct sink {
 
 static int cloud_on_progress(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
 {
-    (void)ctx, (void)a, (void)b, (void)c, (void)d;
-    return stop_requested();
+    const struct cloud *cloud = ctx;
+    (void)a, (void)b, (void)c, (void)d;
+    return stop_requested() || (cloud->ending && atomic_load(cloud->ending));
 }
 
 static enum status sink_open(struct sink *sink)
@@ -123,6 +126,7 @@ static enum status cloud_prepare(struct cloud *cloud, struct sink *sink, long ti
     curl_easy_setopt(curl, CURLOPT_TIMEOUT, timeout_s);
     curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, cloud_on_progress);
+    curl_easy_setopt(curl, CURLOPT_XFERINFODATA, cloud);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, sink_on_bytes);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, sink);
     return STATUS_OK;
@@ -262,9 +266,32 @@ void cloud_destroy(struct cloud *cloud)
     free(cloud);
 }
 
+void cloud_end_when(struct cloud *cloud, const atomic_bool *ending)
+{
+    cloud->ending = ending;
+}
+
 const char *cloud_url(const struct cloud *cloud)
 {
     return cloud->url;
+}
+
+/* Exactly HOST or HOST:DIGITS between "http://" and the path: "127.0.0.1.example.com" and
+ * "127.0.0.1:80@example.com" are other machines. */
+bool cloud_url_is_loopback(const char *url)
+{
+    char host[64];
+    struct in_addr v4;
+    if (strncmp(url, "http://", 7) != 0)
+        return false;
+    const char *at = url + 7, *end = at + (strncmp(at, "[::1]", 5) == 0 ? 5 : strcspn(at, ":/"));
+    const char *port = *end == ':' ? end + 1 : end;
+    port += strspn(port, "0123456789");
+    if ((size_t)(end - at) >= sizeof host || (*port && *port != '/'))
+        return false;
+    snprintf(host, sizeof host, "%.*s", (int)(end - at), at);
+    return strcmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0 ||
+           (inet_pton(AF_INET, host, &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127);
 }
 
 int64_t cloud_retry_after_ms(const struct cloud *cloud)
@@ -507,21 +534,26 @@ enum status cloud_next_release(struct cloud *cloud, int64_t after, int wait_s,
     return status;
 }
 
-enum status cloud_manifest(struct cloud *cloud, int64_t version, struct cloud_release *out,
-                           struct err *err)
+static enum status cloud_envelope(struct cloud *cloud, const char *path, struct buf *out,
+                                  struct err *err)
+{
+    out->max = LIMIT_ENVELOPE_BYTES;
+    return cloud_get(cloud, path, CLOUD_CALL_S, out, err);
+}
+
+enum status cloud_manifest(struct cloud *cloud, int64_t version, struct buf *out, struct err *err)
 {
     char path[64];
-    struct buf answer = {.max = CLOUD_ANSWER_MAX};
-    json *root = NULL;
     snprintf(path, sizeof path, "/deltas/%" PRId64 "/manifest", version);
-    enum status status = cloud_get(cloud, path, CLOUD_CALL_S, &answer, err);
-    if (status == STATUS_OK)
-        status = cloud_json(cloud, path, &answer, &root, err);
-    if (status == STATUS_OK)
-        status = cloud_unreadable(cloud, path, cloud_parse_release(root, out, err), err);
-    json_free(root);
-    buf_free(&answer);
-    return status;
+    return cloud_envelope(cloud, path, out, err);
+}
+
+enum status cloud_keys(struct cloud *cloud, int64_t version, struct buf *out, struct err *err)
+{
+    char path[64] = "/keys";
+    if (version)
+        snprintf(path, sizeof path, "/keys/%" PRId64, version);
+    return cloud_envelope(cloud, path, out, err);
 }
 
 /* ---- the patch ---- */

@@ -6,6 +6,7 @@
 
 #include "api/base/hash.h"
 #include "api/base/io.h"
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -14,7 +15,11 @@ struct cloud;
 /* url: "http://host:port[/prefix]" or https; USAGE when it is not. device goes into User-Agent. */
 enum status cloud_create(const char *url, const char *device, struct cloud **out, struct err *err);
 void cloud_destroy(struct cloud *cloud);
+/* Calls are broken off, too, when *ending (borrowed) becomes true. */
+void cloud_end_when(struct cloud *cloud, const atomic_bool *ending);
 const char *cloud_url(const struct cloud *cloud);
+/* Is it plain http to this very machine, as 127.0.0.0/8, ::1 or localhost? */
+bool cloud_url_is_loopback(const char *url);
 
 /* Statuses of all calls:
  *   UNREACHABLE, TIMEOUT  no whole answer; try later
@@ -40,9 +45,11 @@ struct cloud_release {
  * device may take. A cloud that knows no devices is asked without. NOT_FOUND: none yet. */
 enum status cloud_next_release(struct cloud *cloud, int64_t after, int wait_s,
                                struct cloud_release *out, struct err *err);
-/* GET /deltas/V/manifest */
-enum status cloud_manifest(struct cloud *cloud, int64_t version, struct cloud_release *out,
-                           struct err *err);
+/* GET /deltas/V/manifest: the envelope, at most LIMIT_ENVELOPE_BYTES (TOO_LARGE), appended to out.
+ * What it says is the caller's to believe. */
+enum status cloud_manifest(struct cloud *cloud, int64_t version, struct buf *out, struct err *err);
+/* GET /keys, or /keys/V: a key document's envelope, likewise. */
+enum status cloud_keys(struct cloud *cloud, int64_t version, struct buf *out, struct err *err);
 /* GET /deltas/V into path: goes on by Range where the file ends, stops at release->size + 1 bytes.
  * received: bytes of this call. The caller checks size and hash. */
 enum status cloud_fetch(struct cloud *cloud, struct io *io, const struct cloud_release *release,

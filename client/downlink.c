@@ -6,6 +6,7 @@
 #include "client/away.h"
 #include "client/cloud.h"
 #include "client/stop.h"
+#include "client/vouch.h"
 #include <dirent.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -21,6 +22,7 @@ struct downlink {
     struct cloud *cloud;
     struct slots *slots;
     struct board *board;
+    struct vouch *vouch;
     struct away away;
     char incoming[PATH_MAX];
     int poll_s;
@@ -59,45 +61,27 @@ static void downlink_sweep(const struct downlink *d, const char *keep)
     closedir(dir);
 }
 
-static enum status downlink_verify(const struct cloud_release *release, const struct buf *patch,
-                                   struct err *err)
-{
-    struct hash hash;
-    char expected[HASH_HEX], actual[HASH_HEX];
-    if ((int64_t)patch->len != release->size)
-        return err_set(err, STATUS_CORRUPT,
-                       "the patch of version %" PRId64 " has %zu bytes, its manifest says %" PRId64,
-                       release->version, patch->len, release->size);
-    hash_bytes(patch->data, patch->len, &hash);
-    if (hash_equal(&hash, &release->patch))
-        return STATUS_OK;
-    hash_hex(&hash, actual);
-    hash_hex(&release->patch, expected);
-    return err_set(err, STATUS_CORRUPT,
-                   "the patch of version %" PRId64
-                   " has SHA-256 %.16s..., its manifest says %.16s...",
-                   release->version, actual, expected);
-}
-
 /* Fetched, read once and checked: the very bytes in *patch are then applied. The file goes in any
  * case but that of a transfer that was cut, where the next try continues it. */
-static enum status downlink_fetch(struct downlink *d, const struct cloud_release *release,
+static enum status downlink_fetch(struct downlink *d, const struct manifest *manifest,
                                   struct buf *patch, struct err *err)
 {
+    const struct cloud_release release = {
+        .version = manifest->version, .size = manifest->size, .patch = manifest->patch};
     char hex[HASH_HEX], name[HASH_HEX + 8], path[PATH_MAX];
     int64_t received = 0;
-    hash_hex(&release->patch, hex);
+    hash_hex(&manifest->patch, hex);
     snprintf(name, sizeof name, "%s.part", hex);
     TRY(io_join(path, sizeof path, d->incoming, name, err));
     downlink_sweep(d, name);
-    enum status status = cloud_fetch(d->cloud, d->io, release, path, &received, err);
+    enum status status = cloud_fetch(d->cloud, d->io, &release, path, &received, err);
     struct board_fields *f = board_lock(d->board);
     f->downlink_bytes += received;
     board_unlock(d->board);
     TRY(status);
     status = io_read_file(d->io, path, patch, err);
     if (status == STATUS_OK)
-        status = downlink_verify(release, patch, err);
+        status = manifest_check_patch(manifest, patch->data, patch->len, err);
     d->io->unlink(d->io, path);
     return status;
 }
@@ -148,14 +132,13 @@ static bool downlink_is_content(enum status status)
 
 /* ---- one update ---- */
 
-static void downlink_report(struct downlink *d, const struct cloud_release *release,
-                            int64_t started_ms)
+static void downlink_report(struct downlink *d, const struct manifest *manifest, int64_t started_ms)
 {
     struct slots_info info;
     struct err unsaved = {0};
     slots_info(d->slots, &info);
     struct board_applied applied = {.version = info.version,
-                                    .delta_bytes = release->size,
+                                    .delta_bytes = manifest->size,
                                     .parameters = info.parameters,
                                     .seconds =
                                         (double)(clock_monotonic_ms() - started_ms) / 1000.0};
@@ -171,9 +154,10 @@ static void downlink_report(struct downlink *d, const struct cloud_release *rele
              8.0 * (double)applied.delta_bytes / (double)applied.parameters, applied.seconds);
 }
 
-/* Does what the list promised hold in the manifest? */
+/* The list is a hint that nobody signed: what it said must be what was vouched for, or the patches
+ * that are left alone could be renamed. */
 static enum status downlink_check(const struct cloud_release *listed,
-                                  const struct cloud_release *manifest, struct err *err)
+                                  const struct manifest *manifest, struct err *err)
 {
     if (listed->version == manifest->version && listed->base_version == manifest->base_version &&
         listed->size == manifest->size && hash_equal(&listed->patch, &manifest->patch))
@@ -183,23 +167,31 @@ static enum status downlink_check(const struct cloud_release *listed,
                    listed->version);
 }
 
-/* Fetch failures in `transfer`: the bytes never matched; else what the slots said. */
+/* How far an update came. */
+enum downlink_stage {
+    DOWNLINK_MANIFEST, /* it is not trusted yet */
+    DOWNLINK_PATCH,    /* the bytes did not match yet */
+    DOWNLINK_APPLY,
+};
+
 static enum status downlink_update(struct downlink *d, const struct cloud_release *listed,
-                                   bool *transfer, struct err *err)
+                                   enum downlink_stage *stage, struct err *err)
 {
-    struct cloud_release release;
+    struct manifest manifest;
     int64_t started_ms = clock_monotonic_ms();
-    *transfer = false;
-    TRY(cloud_manifest(d->cloud, listed->version, &release, err));
-    TRY(downlink_check(listed, &release, err));
-    struct buf patch = {.max = (size_t)release.size};
-    enum status status = downlink_fetch(d, &release, &patch, err);
-    *transfer = status == STATUS_CORRUPT;
-    if (status == STATUS_OK)
+    *stage = DOWNLINK_MANIFEST;
+    TRY(vouch_next(d->vouch, listed->version, &manifest, err));
+    TRY(downlink_check(listed, &manifest, err));
+    *stage = DOWNLINK_PATCH;
+    struct buf patch = {.max = (size_t)manifest.size};
+    enum status status = downlink_fetch(d, &manifest, &patch, err);
+    if (status == STATUS_OK) {
+        *stage = DOWNLINK_APPLY;
         status = slots_apply(d->slots, patch.data, patch.len, err);
+    }
     buf_free(&patch);
     if (status == STATUS_OK)
-        downlink_report(d, &release, started_ms);
+        downlink_report(d, &manifest, started_ms);
     return status;
 }
 
@@ -207,11 +199,13 @@ static enum status downlink_update(struct downlink *d, const struct cloud_releas
 static void downlink_take(struct downlink *d, const struct cloud_release *release)
 {
     struct err err = {0};
-    bool transfer;
-    enum status status = downlink_update(d, release, &transfer, &err);
+    enum downlink_stage stage;
+    enum status status = downlink_update(d, release, &stage, &err);
     if (status == STATUS_OK) {
         away_back(&d->away);
-    } else if (transfer) {
+    } else if (stage == DOWNLINK_MANIFEST && status == STATUS_REFUSED) {
+        downlink_sleep(d, (int64_t)d->poll_s * 1000);
+    } else if (stage == DOWNLINK_PATCH && downlink_is_content(status)) {
         downlink_count_torn(d, &release->patch);
         downlink_refuse(d, release, &err,
                         downlink_is_torn(d, &release->patch) ? "; left alone for 10 minutes" : "");
@@ -239,6 +233,7 @@ static void downlink_poll(struct downlink *d)
     if (status == STATUS_OK || status == STATUS_NOT_FOUND)
         away_back(&d->away);
     if (status == STATUS_NOT_FOUND) {
+        vouch_idle(d->vouch);
         if (clock_monotonic_ms() - asked_ms < DOWNLINK_IDLE_MS)
             downlink_sleep(d, DOWNLINK_IDLE_MS);
     } else if (status == STATUS_CANCELLED) {
@@ -269,6 +264,14 @@ static enum status downlink_prepare(struct downlink *d, const struct downlink_op
     TRY(io_join(d->incoming, sizeof d->incoming, options->data_dir, "incoming", err));
     TRY(io_make_dirs(d->io, d->incoming, err));
     TRY(cloud_create(options->cloud_url, options->device, &d->cloud, err));
+    cloud_end_when(d->cloud, &d->ending);
+    struct vouch_options vouch = {.data_dir = options->data_dir,
+                                  .model_dir = options->model_dir,
+                                  .trust = options->trust,
+                                  .cloud = d->cloud,
+                                  .slots = d->slots,
+                                  .board = d->board};
+    TRY(vouch_open(d->io, &vouch, &d->vouch, err));
     if (pthread_create(&d->thread, NULL, downlink_run, d) != 0)
         return err_set(err, STATUS_NO_MEMORY, "cannot start the updater's thread");
     return STATUS_OK;
@@ -288,6 +291,7 @@ enum status downlink_start(struct io *io, const struct downlink_options *options
     away_init(&d->away, board, "downlink");
     enum status status = downlink_prepare(d, options, err);
     if (status != STATUS_OK) {
+        vouch_close(d->vouch);
         cloud_destroy(d->cloud);
         free(d);
         return status;
@@ -302,6 +306,7 @@ void downlink_stop(struct downlink *d)
         return;
     atomic_store(&d->ending, true);
     pthread_join(d->thread, NULL);
+    vouch_close(d->vouch);
     cloud_destroy(d->cloud);
     free(d);
 }

@@ -66,6 +66,8 @@ static int main_run(int argc, char **argv)
         {"data", OPTION_STRING, &o.data_dir, 0, 0, "DIR", "the agent's state; created if need be"},
         {"model", OPTION_STRING, &o.model_dir, 0, 0, "DIR", "factory model (the built-in student)"},
         {"device", OPTION_STRING, &o.device, 0, 0, "ID", "name of this device (made up once)"},
+        {"trust", OPTION_STRING, &o.trust, 0, 0, "FILE",
+         "the cloud's public root key (root.pub); without, DATA/root.pub"},
         {"budget", OPTION_NUMBER, &o.budget, 0, 1, "SHARE", "share of the instances to upload"},
         {"window", OPTION_INT, &o.window, 1, 1 << 20, "N", "instances per sampling window"},
         {"keep", OPTION_INT, &o.keep, 1, LIMIT_TOKENS, "N", "visual tokens per upload"},

@@ -146,15 +146,20 @@ static enum status serve(const struct serve_options *o, struct err *err)
     int listen_fd = -1;
     s.local = !o->insecure;
     serve_queue_init(&s.queue);
-    enum status status = listen_open(o->listen, &listen_fd, bound, err);
+    enum status status = notify_init(&s.notify, err);
+    if (status == STATUS_OK)
+        status = listen_open(o->listen, &listen_fd, bound, err);
     if (status == STATUS_OK)
         status = serve_open(&s, o, err);
     if (status == STATUS_OK)
         status = serve_start(&s, &listen_fd, err);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
         log_line(LOG_INFO, "serve", "listening on http://%s/v1, model %s", bound, s.name);
+        notify_send(&s.notify, "READY=1");
+    }
     while (status == STATUS_OK && !stop_requested())
         stop_sleep_ms(SERVE_STEP_MS);
+    notify_send(&s.notify, "STOPPING=1");
     serve_close(&s);
     if (listen_fd >= 0)
         close(listen_fd);
@@ -206,6 +211,8 @@ enum status serve_run(int argc, char **argv, struct err *err)
         {"cloud", OPTION_STRING, &a->cloud_url, 0, 0, "URL",
          "the cdcca-cloud to learn from; without it uploads wait"},
         {"device", OPTION_STRING, &a->device, 0, 0, "ID", "name of this device (made up once)"},
+        {"trust", OPTION_STRING, &a->trust, 0, 0, "FILE",
+         "the cloud's public root key (root.pub); without, DATA/root.pub"},
         {"budget", OPTION_NUMBER, &a->budget, 0, 1, "SHARE",
          "share of the answers to upload (0.1)"},
         {"window", OPTION_INT, &a->window, 1, 1 << 20, "N", "answers per sampling window (100)"},

@@ -3,6 +3,7 @@
 #include "api/base/clock.h"
 #include "api/base/log.h"
 #include "api/base/utf8.h"
+#include "client/correction.h"
 #include "client/serve_state.h"
 #include "client/serve_stream.h"
 #include <inttypes.h>
@@ -120,6 +121,7 @@ static bool stream_piece(struct answering *x, const char *piece)
 static bool on_piece(void *ctx, const char *piece)
 {
     struct answering *x = ctx;
+    notify_alive(&x->s->notify);
     bool read = !x->job->chat.stream || stream_piece(x, piece);
     return read && !stopping(x->s);
 }
@@ -287,44 +289,11 @@ static void chat_answer_job(struct serve *s, struct serve_job *job)
 
 /* ---- one correction ---- */
 
-/* Counted as sampled: the budget holds for uploads of all kinds. */
-static void correction_count(struct agent *a, const struct window_record *record)
-{
-    struct err err = {0};
-    struct spool_counts counts;
-    bool open = window_drop(a->window, record->id);
-    spool_count(a->spool, &counts);
-    struct board_fields *f = board_lock(&a->board);
-    f->seen += open;
-    f->sampled++;
-    f->sampled_raw_bytes += (int64_t)a->image_bytes;
-    f->sampled_jpeg_bytes += (int64_t)record->jpeg_bytes;
-    f->spool_files = (int64_t)counts.files;
-    f->spool_bytes = (int64_t)counts.bytes;
-    if (board_commit(&a->board, &err) != STATUS_OK)
-        log_line(LOG_WARN, "serve", "%s", err.text);
-}
-
 static enum status correct(struct serve *s, const struct serve_job *job, struct err *err)
 {
-    const float *visual;
-    int64_t version;
     if (!s->agent)
         return err_set(err, STATUS_UNSUPPORTED, "a text model does not learn here");
-    const struct window_record *found = recent_find(s->recent, job->id, &visual);
-    if (!found)
-        return err_set(err, STATUS_NOT_FOUND,
-                       "no answer \"%.60s\" about a picture is remembered; the last %d are",
-                       job->id, recent_capacity(s->recent));
-    struct window_record record = *found;
-    record.correction = job->correction;
-    struct mllm *m = serve_acquire(s, &version);
-    enum status status =
-        window_pack_one(s->agent->window, m, visual, &record, agent_emit, s->agent, err);
-    mllm_release(m);
-    if (status == STATUS_OK)
-        correction_count(s->agent, &record);
-    return status;
+    return agent_correct(s->agent, s->recent, job->id, job->correction, err);
 }
 
 static void feedback_job(struct serve *s, struct serve_job *job)
@@ -371,6 +340,7 @@ void *serve_answer_run(void *ctx)
     struct serve *s = ctx;
     bool ended = false;
     while (!ended) {
+        notify_alive(&s->notify);
         struct serve_job *job = serve_queue_pop(&s->queue, SERVE_TICK_MS, &ended);
         if (job)
             job_run(s, job);

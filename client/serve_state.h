@@ -4,6 +4,7 @@
 #ifndef CDCCA_SERVE_STATE_H
 #define CDCCA_SERVE_STATE_H
 
+#include "api/base/notify.h"
 #include "api/http/http.h"
 #include "client/agent_state.h"
 #include "client/chat_reply.h"
@@ -39,6 +40,7 @@ struct serve {
     int64_t window_opened_ms;
     struct serve_queue queue;
     struct http *http;
+    struct notify notify; /* told as long as the thread gets on */
     pthread_t thread;
     bool started;           /* the thread runs */
     bool local;             /* loopback alone: requests must name it as their host */

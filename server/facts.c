@@ -1,10 +1,9 @@
 /* See facts.h. */
 #include "server/facts.h"
+#include "model/mllm/fingerprint.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-enum { MODEL_FILE_MAX = 0x7fffffff };
 
 static void name_of(const char *dir, char out[LIMIT_ID + 1])
 {
@@ -25,32 +24,13 @@ int64_t facts_parameters(const struct mllm *model)
     return n;
 }
 
-static enum status file_hash(struct io *io, const char *dir, const char *name, char hex[HASH_HEX],
-                             struct err *err)
-{
-    char path[4096];
-    struct buf bytes = {.max = MODEL_FILE_MAX};
-    struct hash hash;
-    TRY(io_join(path, sizeof path, dir, name, err));
-    enum status status = io_read_file(io, path, &bytes, err);
-    if (status == STATUS_OK) {
-        hash_bytes(bytes.data, bytes.len, &hash);
-        hash_hex(&hash, hex);
-    }
-    buf_free(&bytes);
-    return status;
-}
-
-/* A sharded model is named by its index; a model without tokenizer has an empty hash. */
 static enum status files_hash(struct io *io, const char *dir, struct facts *out, struct err *err)
 {
-    char path[4096];
-    TRY(file_hash(io, dir, "config.json", out->config_hash, err));
-    TRY(io_join(path, sizeof path, dir, "model.safetensors", err));
-    TRY(file_hash(io, dir, io_exists(path) ? "model.safetensors" : "model.safetensors.index.json",
-                  out->model_hash, err));
-    if (tokenizer_find(dir, path, sizeof path))
-        TRY(file_hash(io, dir, strrchr(path, '/') + 1, out->tokenizer_hash, err));
+    struct manifest_base base;
+    TRY(fingerprint_read(io, dir, &base, err));
+    memcpy(out->config_hash, base.config, HASH_HEX);
+    memcpy(out->model_hash, base.model, HASH_HEX);
+    memcpy(out->tokenizer_hash, base.tokenizer, HASH_HEX);
     return STATUS_OK;
 }
 

@@ -3,12 +3,15 @@
  * under way answered, the writer's queue committed, the rest closed. */
 #include "api/base/clock.h"
 #include "api/base/log.h"
+#include "api/base/notify.h"
 #include "api/http/listen.h"
 #include "api/wire/options.h"
 #include "model/tensor/blas.h"
 #include "server/backup_command.h"
+#include "server/commands.h"
 #include "server/routes.h"
 #include "server/shared.h"
+#include "server/watchdog.h"
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -17,11 +20,12 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { WRITES_WAITING = 256, DRAIN_MS = 4000 };
+enum { WRITES_WAITING = 256, DRAIN_MS = 4000, LOOK_S = 1 };
 
 struct serve_options {
     const char *listen, *data, *teacher, *student, *log, *log_level;
-    int64_t round_uploads, round_every, threads, connections, per_address;
+    const char *keys; /* NULL: DATA/keys, made at the first start */
+    int64_t round_uploads, round_every, threads, connections, per_address, manifest_life;
     bool check;
 };
 
@@ -31,7 +35,8 @@ static enum status options_read(int argc, char **argv, struct serve_options *out
                                   .data = "cdcca-data",
                                   .log = "text",
                                   .log_level = "info",
-                                  .connections = 1024};
+                                  .connections = 1024,
+                                  .manifest_life = 30 * 24 * 60 * 60};
     const struct option table[] = {
         {"listen", OPTION_STRING, &out->listen, 0, 0, "ADDRESS:PORT",
          "where to listen; 127.0.0.1:8080"},
@@ -51,6 +56,10 @@ static enum status options_read(int argc, char **argv, struct serve_options *out
         {"log", OPTION_STRING, &out->log, 0, 0, "FORMAT", "of the log on stderr: text or json"},
         {"check-config", OPTION_FLAG, &out->check, 0, 0, NULL,
          "check options, models and data directory, start nothing"},
+        {"keys", OPTION_STRING, &out->keys, 0, 0, "DIR",
+         "key document and keys (cdcca-cloud keys); DATA/keys, made at the first start"},
+        {"manifest-life", OPTION_INT, &out->manifest_life, 2, 10L * 365 * 24 * 60 * 60, "SECONDS",
+         "until a signed manifest expires; signed anew at half of it"},
         {"log-level", OPTION_STRING, &out->log_level, 0, 0, "LEVEL",
          "debug, info, warn or error; info"},
         {NULL, OPTION_FLAG, NULL, 0, 0, NULL, NULL},
@@ -88,6 +97,7 @@ static enum status log_level_set(const char *name, struct err *err)
 
 struct service {
     struct cloud cloud;
+    struct watchdog watchdog;
     struct http *http;
     int listen_fd;
     char bound[LISTEN_TEXT];
@@ -112,6 +122,33 @@ static void on_seen(void *app, const struct http_seen *seen)
     metrics_request(((struct cloud *)app)->metrics, seen);
 }
 
+/* A folder that was named must be there: other keys than devices know are worse than none. */
+static enum status keys_start(struct cloud *cloud, const struct serve_options *options,
+                              struct err *err)
+{
+    char dir[4096];
+    if (options->keys)
+        return keys_open(cloud->io, options->keys, &cloud->keys, err);
+    TRY(io_join(dir, sizeof dir, options->data, "keys", err));
+    enum status status = keys_make(cloud->io, dir, err);
+    if (status != STATUS_OK && status != STATUS_CONFLICT)
+        return status;
+    return keys_open(cloud->io, dir, &cloud->keys, err);
+}
+
+static enum status signer_start(struct service *service, const struct serve_options *options,
+                                struct err *err)
+{
+    struct cloud *cloud = &service->cloud;
+    struct signer_config config = {.store = cloud->store,
+                                   .life_ms = options->manifest_life * 1000,
+                                   .on_signed = on_release,
+                                   .ctx = service};
+    TRY(keys_start(cloud, options, err));
+    config.keys = cloud->keys;
+    return signer_create(&config, &cloud->signer, err);
+}
+
 /* Everything that must hold before a request can be served. The port comes first: it is the most
  * likely thing to be wrong, and loading models takes a while. */
 static enum status service_open(struct service *service, const struct serve_options *options,
@@ -127,12 +164,14 @@ static enum status service_open(struct service *service, const struct serve_opti
     TRY(events_create(&cloud->events, err));
     TRY(metrics_create(&cloud->metrics, err));
     TRY(store_open(cloud->io, options->data, &cloud->store, err));
+    TRY(signer_start(service, options, err));
     TRY(blas_load(err));
     TRY(learner_create(&learner, &cloud->learner, err));
     TRY(learner_restore(cloud->learner, cloud->store, err));
     TRY(writer_create(cloud->store, WRITES_WAITING, &cloud->writer, err));
     struct rounds_config rounds = {.store = cloud->store,
                                    .learner = cloud->learner,
+                                   .signer = cloud->signer,
                                    .upload_instances = options->round_uploads,
                                    .every_s = options->round_every,
                                    .events = cloud->events,
@@ -157,6 +196,7 @@ static enum status service_start(struct service *service, const struct serve_opt
     service->listen_fd = -1;
     atomic_store(&service->cloud.http, service->http);
     events_on_news(service->cloud.events, on_news, service);
+    TRY(signer_run(service->cloud.signer, err));
     return rounds_run(service->cloud.rounds, err);
 }
 
@@ -174,11 +214,13 @@ static void service_close(struct service *service)
     writer_destroy(cloud->writer);
     if (cloud->events)
         events_on_news(cloud->events, NULL, NULL);
+    signer_destroy(cloud->signer);
     http_stop(service->http);
     rounds_destroy(cloud->rounds);
     events_destroy(cloud->events);
     metrics_destroy(cloud->metrics);
     learner_destroy(cloud->learner);
+    keys_close(cloud->keys);
     store_close(cloud->store);
     if (service->listen_fd >= 0)
         close(service->listen_fd);
@@ -194,19 +236,35 @@ static void signals_block(sigset_t *stop)
     pthread_sigmask(SIG_BLOCK, stop, NULL);
 }
 
+/* Until a signal asks to stop; signs of life for a supervisor that wants them. */
+static void serve_wait(struct service *service, struct notify *notify, const sigset_t *stop)
+{
+    const struct timespec look = {.tv_sec = LOOK_S};
+    int got;
+    watchdog_init(&service->watchdog, service->cloud.writer);
+    while ((got = notify->period_ms ? sigtimedwait(stop, NULL, &look) : sigwaitinfo(stop, NULL)) <
+           0)
+        if (notify->period_ms && watchdog_alive(&service->watchdog))
+            notify_alive(notify);
+    log_line(LOG_INFO, "cloud", "%s, stopping", got == SIGINT ? "interrupted" : "terminated");
+}
+
 static enum status serve(const struct serve_options *options, struct err *err)
 {
     struct service service = {.cloud.io = io_posix(), .listen_fd = -1};
     sigset_t stop;
-    int got = 0;
+    struct notify notify;
     signals_block(&stop);
-    enum status status = service_open(&service, options, err);
+    enum status status = notify_init(&notify, err);
+    if (status == STATUS_OK)
+        status = service_open(&service, options, err);
     if (status == STATUS_OK)
         status = service_start(&service, options, err);
     if (status == STATUS_OK) {
         log_line(LOG_INFO, "cloud", "listening on http://%s", service.bound);
-        sigwait(&stop, &got);
-        log_line(LOG_INFO, "cloud", "%s, stopping", got == SIGINT ? "interrupted" : "terminated");
+        notify_send(&notify, "READY=1");
+        serve_wait(&service, &notify, &stop);
+        notify_send(&notify, "STOPPING=1");
     }
     service_close(&service);
     return status;
@@ -235,6 +293,8 @@ static int fail(const struct err *err, enum status status)
 static int usage(FILE *out, int code)
 {
     fputs("usage: cdcca-cloud serve [OPTION...]     the service\n"
+          "       cdcca-cloud keys init|rotate|show --dir DIR\n"
+          "       cdcca-cloud sign --key FILE --cloud URL|--data DIR\n"
           "       cdcca-cloud backup [OPTION...]    a copy of its data directory, while it runs\n"
           "       cdcca-cloud restore [OPTION...]   a data directory from such a copy\n"
           "       cdcca-cloud --version\n"
@@ -265,6 +325,10 @@ int main(int argc, char **argv)
         return printf("cdcca-cloud %s\n", CDCCA_VERSION) < 0;
     if (strcmp(name, "--help") == 0)
         return usage(stdout, 0);
+    if (strcmp(name, "keys") == 0)
+        return keys_command(argc - 1, argv + 1);
+    if (strcmp(name, "sign") == 0)
+        return sign_command(argc - 1, argv + 1);
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         if (strcmp(commands[i].name, name) != 0)
             continue;

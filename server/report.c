@@ -1,6 +1,6 @@
 /* See report.h. */
 #include "server/report.h"
-#include "api/base/clock.h"
+#include <string.h>
 
 bool losses_json(json *object, const float *losses, int count, int stride)
 {
@@ -34,11 +34,12 @@ static bool report_fill(json *out, const struct distill_report *r)
            json_set_number(out, "teacher_seconds", r->teacher_seconds);
 }
 
-/* Prints and frees value; ok: it was filled in. */
-static enum status text_write(json *value, bool ok, struct buf *out, struct err *err)
+enum status report_write(const struct distill_report *report, const float *losses, int count,
+                         int stride, struct buf *out, struct err *err)
 {
-    ok = ok && value && json_print(value, false, out) == STATUS_OK &&
-         buf_append(out, "", 1) == STATUS_OK;
+    json *value = json_object_new();
+    bool ok = value && report_fill(value, report) && losses_json(value, losses, count, stride) &&
+              json_print(value, false, out) == STATUS_OK && buf_append(out, "", 1) == STATUS_OK;
     json_free(value);
     if (!ok)
         return err_set(err, STATUS_NO_MEMORY, "out of memory");
@@ -46,38 +47,25 @@ static enum status text_write(json *value, bool ok, struct buf *out, struct err 
     return STATUS_OK;
 }
 
-enum status report_write(const struct distill_report *report, const float *losses, int count,
-                         int stride, struct buf *out, struct err *err)
+void outcome_manifest(const struct outcome *outcome, const struct facts *facts,
+                      struct manifest *out)
 {
-    json *value = json_object_new();
-    bool ok = value && report_fill(value, report) && losses_json(value, losses, count, stride);
-    return text_write(value, ok, out, err);
-}
-
-static bool manifest_fill(json *out, const struct outcome *o, const struct facts *facts)
-{
-    char created[32];
-    clock_format(clock_wall_ms(), created);
-    return json_set_string(out, "schema", "cdcca.manifest/1") &&
-           json_set_int(out, "version", o->version) &&
-           json_set_int(out, "base_version", o->base_version) &&
-           json_set_int(out, "size", (int64_t)o->patch.len) &&
-           json_set_string(out, "sha256", o->patch_hash) &&
-           json_set_string(out, "base_set_sha256", o->base_set_hash) &&
-           json_set_string(out, "set_sha256", o->set_hash) &&
-           json_set_int(out, "parameters", o->parameters) &&
-           json_set_string(out, "created", created) && facts_json(facts, out);
-}
-
-enum status manifest_write(const struct outcome *outcome, const struct facts *facts,
-                           struct buf *out, struct err *err)
-{
-    json *value = json_object_new(), *gate = json_object_new();
-    bool ok =
-        value && gate && manifest_fill(value, outcome, facts) && gate_fill(gate, &outcome->report);
-    if (ok)
-        ok = json_set_take(value, "gate", gate);
-    else
-        json_free(gate);
-    return text_write(value, ok, out, err);
+    const struct distill_report *r = &outcome->report;
+    *out = (struct manifest){.version = outcome->version,
+                             .base_version = outcome->base_version,
+                             .size = (int64_t)outcome->patch.len,
+                             .parameters = outcome->parameters,
+                             .gate = {.passed = r->passed,
+                                      .held = r->held,
+                                      .agreement_before = (double)r->agreement_before,
+                                      .agreement_after = (double)r->agreement_after,
+                                      .replay_before = (double)r->replay_before,
+                                      .replay_after = (double)r->replay_after}};
+    hash_parse(outcome->patch_hash, &out->patch);
+    hash_parse(outcome->base_set_hash, &out->base_set);
+    hash_parse(outcome->set_hash, &out->set);
+    memcpy(out->base.config, facts->config_hash, HASH_HEX);
+    memcpy(out->base.model, facts->model_hash, HASH_HEX);
+    memcpy(out->base.tokenizer, facts->tokenizer_hash, HASH_HEX);
+    memcpy(out->base.encoder, facts->encoder, HASH_HEX);
 }

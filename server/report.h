@@ -1,17 +1,19 @@
-/* The JSON texts that a round leaves behind: its report, and the manifest of what it released
- * (cdcca.manifest/1; not signed yet). */
+/* What a round leaves behind for people and devices: its report as JSON, and the manifest of what
+ * it released. */
 #ifndef CDCCA_REPORT_H
 #define CDCCA_REPORT_H
 
+#include "api/wire/manifest.h"
 #include "server/learner.h"
 
 enum { REPORT_MAX = 64 << 10 };
 
-/* Each appends NUL-terminated text (the NUL is not counted). losses: every stride-th step's. */
+/* Appends NUL-terminated text (the NUL is not counted). losses: every stride-th step's. */
 enum status report_write(const struct distill_report *report, const float *losses, int count,
                          int stride, struct buf *out, struct err *err);
-enum status manifest_write(const struct outcome *outcome, const struct facts *facts,
-                           struct buf *out, struct err *err);
+/* Without sequence and times, which the signer sets. */
+void outcome_manifest(const struct outcome *outcome, const struct facts *facts,
+                      struct manifest *out);
 /* The losses as {"loss_every", "losses"} into an object. */
 bool losses_json(json *object, const float *losses, int count, int stride);
 

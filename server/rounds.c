@@ -190,8 +190,10 @@ static enum status start_run(struct store *store, void *ctx, struct err *err)
 struct ending {
     int64_t id;
     const char *state, *detail;
-    struct buf report, manifest;
+    struct buf report;
     const struct outcome *outcome; /* NULL: nothing came of it */
+    struct manifest manifest;      /* of the release */
+    struct signer *signer;
 };
 
 static enum status ending_run(struct store *store, void *ctx, struct err *err)
@@ -208,9 +210,9 @@ static enum status ending_run(struct store *store, void *ctx, struct err *err)
                                   .created_ms = clock_wall_ms(),
                                   .sha256 = o->patch_hash,
                                   .base_set_sha256 = o->base_set_hash,
-                                  .set_sha256 = o->set_hash,
-                                  .manifest = (const char *)ending->manifest.data};
-        TRY(store_release_add(store, &release, o->patch.data, o->patch.len, err));
+                                  .set_sha256 = o->set_hash};
+        TRY(signer_add(ending->signer, store, &release, &ending->manifest, o->patch.data,
+                       o->patch.len, err));
     }
     return store_round_finish(store, ending->id, ending->state, (const char *)ending->report.data,
                               ending->detail, version, err);
@@ -234,17 +236,15 @@ static enum status round_commit(struct rounds *rounds, int64_t id, const struct 
     struct ending ending = {.id = id,
                             .state = outcome->released ? "released" : "rejected",
                             .report.max = REPORT_MAX,
-                            .manifest.max = REPORT_MAX,
-                            .outcome = outcome};
+                            .outcome = outcome,
+                            .signer = rounds->config.signer};
     enum status status = report_write(&outcome->report, rounds->live.losses, rounds->live.count,
                                       rounds->live.stride, &ending.report, err);
-    if (status == STATUS_OK && outcome->released)
-        status =
-            manifest_write(outcome, learner_facts(rounds->config.learner), &ending.manifest, err);
+    if (outcome->released)
+        outcome_manifest(outcome, learner_facts(rounds->config.learner), &ending.manifest);
     if (status == STATUS_OK)
         status = job_apply(rounds->config.store, ending_run, &ending, err);
     buf_free(&ending.report);
-    buf_free(&ending.manifest);
     if (status == STATUS_OK)
         learner_adopt(rounds->config.learner, id, outcome);
     return status;

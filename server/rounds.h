@@ -11,6 +11,7 @@
 #include "server/events.h"
 #include "server/learner.h"
 #include "server/metrics.h"
+#include "server/signer.h"
 #include "server/store.h"
 
 enum { ROUNDS_LOSSES = 256 };
@@ -18,6 +19,7 @@ enum { ROUNDS_LOSSES = 256 };
 struct rounds_config {
     struct store *store;
     struct learner *learner;
+    struct signer *signer;
     int64_t upload_instances; /* new ones that start a round; 0: off */
     int64_t every_s;          /* seconds between rounds, given new uploads; 0: off */
     struct events *events;    /* these two may be NULL */

@@ -78,28 +78,3 @@ enum status deltas_get(struct http_request *request, struct err *err)
                        (long long)version);
     return status;
 }
-
-struct manifest {
-    struct http_request *request;
-    enum status status;
-    struct err *err;
-};
-
-static bool reply_manifest(void *ctx, const struct release *release)
-{
-    struct manifest *manifest = ctx;
-    manifest->status = http_reply_text(manifest->request, 200, "application/json",
-                                       release->manifest, manifest->err);
-    http_reply_header(manifest->request, "Cache-Control", "public, max-age=31536000, immutable");
-    return true;
-}
-
-enum status deltas_manifest(struct http_request *request, struct err *err)
-{
-    struct cloud *cloud = request->app;
-    struct manifest manifest = {request, STATUS_OK, err};
-    int64_t version;
-    TRY(http_param_int(request, 0, &version, err));
-    TRY(store_release(cloud->store, version, reply_manifest, &manifest, err));
-    return manifest.status;
-}

@@ -5,9 +5,11 @@
 
 #include "api/http/http.h"
 #include "server/events.h"
+#include "server/keys.h"
 #include "server/learner.h"
 #include "server/metrics.h"
 #include "server/rounds.h"
+#include "server/signer.h"
 #include "server/store.h"
 #include "server/writer.h"
 #include <stdatomic.h>
@@ -22,6 +24,8 @@ struct cloud {
     struct metrics *metrics;
     struct http *_Atomic http; /* NULL until it has started */
     _Atomic bool draining;
+    struct keys *keys;
+    struct signer *signer;
 };
 
 #endif

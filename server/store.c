@@ -1,6 +1,7 @@
 /* Writing and opening the store: see store.h. Two connections: the writer's mutex is held for a
  * whole group of jobs, the reader's (store_read.c) for one query. */
 #include "api/base/clock.h"
+#include "server/envelopes.h"
 #include "server/store_parts.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -85,6 +86,7 @@ static enum status store_connect(struct store *store, struct err *err)
     TRY(io_join(path, sizeof path, store->dir, "cloud.db", err));
     TRY(db_open(path, true, &store->writer, err));
     TRY(schema_ensure(store->writer, err));
+    TRY(db_exec(store->writer, envelopes_schema, err));
     return db_open(path, false, &store->reader, err);
 }
 
@@ -151,7 +153,8 @@ enum status store_patch_path(const struct store *store, const char *sha256, char
 
 /* ---- transactions ---- */
 
-/* What it returns is the transaction's: a job that failed and could not be undone ends that, too. */
+/* What it returns is the transaction's: a job that failed and could not be undone ends that, too.
+ */
 static enum status job_run(struct store *store, struct store_job *job, struct err *err)
 {
     struct db *db = store->writer;
@@ -192,6 +195,9 @@ enum status store_apply(struct store *store, struct store_job *jobs, size_t coun
     enum status status = transaction_begin(store, &problem);
     for (size_t i = 0; i < count && status == STATUS_OK; i++)
         status = job_run(store, &jobs[i], &problem);
+    enum status synced = blobs_sync(&store->blobs, store->io, &problem);
+    if (status == STATUS_OK)
+        status = synced;
     if (status == STATUS_OK)
         status = db_exec(store->writer, "COMMIT", &problem);
     if (status != STATUS_OK)
@@ -248,7 +254,7 @@ enum status store_upload_add(struct store *store, struct upload *upload, const v
     if (status != STATUS_NOT_FOUND)
         return status;
     TRY(store_upload_path(store, upload->sha256, path, sizeof path, err));
-    TRY(io_write_file(store->io, path, data, len, err));
+    TRY(blobs_write(&store->blobs, store->io, path, data, len, err));
     return upload_insert(store, upload, err);
 }
 

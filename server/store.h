@@ -88,7 +88,7 @@ enum status store_probe(struct store *store, struct err *err);
 struct release {
     int64_t version, base_version, round, size_bytes, parameters, created_ms;
     const char *sha256, *base_set_sha256, *set_sha256;
-    const char *manifest; /* JSON */
+    const char *manifest; /* cdcca.manifest/1 as it was first made */
 };
 
 enum status store_release_add(struct store *store, const struct release *release, const void *data,
@@ -121,9 +121,12 @@ enum status store_round_learned(struct store *store, round_visit *visit, void *c
                                 struct err *err);
 /* The round that a crash or a stop interrupted: queued or running. STATUS_NOT_FOUND: none. */
 enum status store_round_open(struct store *store, round_visit *visit, void *ctx, struct err *err);
-/* Ascending from after the version. */
+/* Those that are signed (envelopes.h), ascending from after the version. */
 enum status store_releases(struct store *store, int64_t after, int limit, release_visit *visit,
                            void *ctx, struct err *err);
+/* Every one, ascending, signed or not. */
+enum status store_releases_all(struct store *store, release_visit *visit, void *ctx,
+                               struct err *err);
 enum status store_release(struct store *store, int64_t version, release_visit *visit, void *ctx,
                           struct err *err);
 
@@ -132,6 +135,8 @@ struct store_totals {
     int64_t uploads, instances;      /* in all */
     int64_t new_instances, new_last; /* not used by a round; the last such upload's id */
 };
+/* Looks at every upload; where only the version is wanted, store_version is there. */
 enum status store_totals(struct store *store, struct store_totals *out, struct err *err);
+enum status store_version(struct store *store, int64_t *version, struct err *err);
 
 #endif

@@ -177,8 +177,19 @@ enum status store_releases(struct store *store, int64_t after, int limit, releas
                            void *ctx, struct err *err)
 {
     struct query query = {.emit = emit_release, .visit.release = visit, .ctx = ctx};
-    return list_status(query_run(store, &query, RELEASES "WHERE version>? ORDER BY version LIMIT ?",
-                                 after, limit, err));
+    return list_status(query_run(
+        store, &query,
+        RELEASES "WHERE version>? AND version IN (SELECT version FROM envelopes WHERE envelope IS "
+                 "NOT NULL) ORDER BY version LIMIT ?",
+        after, limit, err));
+}
+
+enum status store_releases_all(struct store *store, release_visit *visit, void *ctx,
+                               struct err *err)
+{
+    struct query query = {.emit = emit_release, .visit.release = visit, .ctx = ctx};
+    return list_status(
+        query_run(store, &query, RELEASES "WHERE version>? ORDER BY version LIMIT ?", 0, -1, err));
 }
 
 enum status store_release(struct store *store, int64_t version, release_visit *visit, void *ctx,
@@ -207,6 +218,15 @@ enum status store_totals(struct store *store, struct store_totals *out, struct e
         "coalesce(max(id) FILTER (WHERE round IS NULL),0) FROM uploads";
     pthread_mutex_lock(&store->read_lock);
     enum status status = db_select(store->reader, err, totals_take, out, sql, "");
+    pthread_mutex_unlock(&store->read_lock);
+    return status;
+}
+
+enum status store_version(struct store *store, int64_t *version, struct err *err)
+{
+    pthread_mutex_lock(&store->read_lock);
+    enum status status =
+        db_int(store->reader, err, version, "SELECT coalesce(max(version),0) FROM releases", "");
     pthread_mutex_unlock(&store->read_lock);
     return status;
 }

@@ -1,6 +1,7 @@
 /* Milliseconds are fine enough for deadlines, microseconds for durations; 2^63 never wrap. */
 #include "api/base/clock.h"
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 static int64_t clock_read(clockid_t id)
@@ -46,4 +47,40 @@ void clock_format(int64_t wall_ms, char out[32])
     if (!gmtime_r(&seconds, &utc) || !strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &utc))
         snprintf(date, sizeof date, "0000-00-00T00:00:00");
     snprintf(out, 32, "%s.%03dZ", date, (int)ms);
+}
+
+/* The digits of a pattern of digits and other characters, as numbers; "0000-00-00T" and so on. */
+static bool clock_fields(const char *text, int field[7])
+{
+    static const char pattern[] = "0000-11-22T33:44:55.666Z";
+    memset(field, 0, 7 * sizeof *field);
+    for (size_t i = 0; i < sizeof pattern; i++) {
+        bool digit = pattern[i] >= '0' && pattern[i] <= '6';
+        if (digit ? text[i] < '0' || text[i] > '9' : text[i] != pattern[i])
+            return false;
+        if (digit)
+            field[pattern[i] - '0'] = field[pattern[i] - '0'] * 10 + text[i] - '0';
+    }
+    return true;
+}
+
+/* Written again, a date that the calendar does not have is another one. */
+bool clock_parse(const char *text, int64_t *wall_ms)
+{
+    int f[7];
+    char again[32];
+    if (!clock_fields(text, f) || f[0] < 1970)
+        return false;
+    struct tm utc = {.tm_year = f[0] - 1900,
+                     .tm_mon = f[1] - 1,
+                     .tm_mday = f[2],
+                     .tm_hour = f[3],
+                     .tm_min = f[4],
+                     .tm_sec = f[5]};
+    int64_t ms = (int64_t)timegm(&utc) * 1000 + f[6];
+    clock_format(ms, again);
+    if (strcmp(again, text) != 0)
+        return false;
+    *wall_ms = ms;
+    return true;
 }

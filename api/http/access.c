@@ -5,6 +5,8 @@
 #include "api/base/clock.h"
 #include "api/base/log.h"
 #include "api/http/exchange.h"
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -39,6 +41,18 @@ void http_note(struct http_request *request, const char *name, int64_t value)
         x->notes[x->note_count++] = (struct note){name, value};
 }
 
+static void client_text(const struct sockaddr *client, char out[INET6_ADDRSTRLEN])
+{
+    const void *address = NULL;
+    snprintf(out, INET6_ADDRSTRLEN, "unknown");
+    if (client && client->sa_family == AF_INET)
+        address = &((const struct sockaddr_in *)(const void *)client)->sin_addr;
+    else if (client && client->sa_family == AF_INET6)
+        address = &((const struct sockaddr_in6 *)(const void *)client)->sin6_addr;
+    if (address)
+        inet_ntop(client->sa_family, address, out, INET6_ADDRSTRLEN);
+}
+
 static void access_log(const struct exchange *x, const char *client, const char *how, double ms)
 {
     struct log_record record;
@@ -58,8 +72,9 @@ static void access_log(const struct exchange *x, const char *client, const char 
     log_end(&record);
 }
 
-void access_end(struct exchange *x, const char *client, const char *how)
+void access_end(struct exchange *x, const struct sockaddr *client, const char *how)
 {
+    char address[INET6_ADDRSTRLEN];
     const struct http_config *config = &x->http->config;
     double seconds = (double)(clock_monotonic_us() - x->started_us) / 1e6;
     struct http_seen seen = {.route = x->route ? x->route->pattern : "none",
@@ -69,7 +84,8 @@ void access_end(struct exchange *x, const char *client, const char *how)
                              .received = x->received,
                              .sent = x->sent,
                              .seconds = seconds};
-    access_log(x, client, how, 1e3 * seconds);
+    client_text(client, address);
+    access_log(x, address, how, 1e3 * seconds);
     if (config->observe)
         config->observe(config->app, &seen);
 }

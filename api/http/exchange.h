@@ -6,6 +6,7 @@
 #include "api/http/http.h"
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 enum { TYPE_MAX = 80, REQUEST_ID = 65, NOTES = 4 };
@@ -34,6 +35,7 @@ struct exchange {
     struct watch *watch;
     struct target target;
     struct err target_problem;
+    const char *target_end; /* behind its NUL: where the library puts the version */
     char params[TARGET_BYTES], type[TYPE_MAX], id[REQUEST_ID];
     const struct http_route *route;
     enum stage stage;
@@ -102,7 +104,7 @@ void event_stream_close(struct exchange *x);
 void access_begin(struct exchange *x);
 /* The client's X-Request-Id if it is one, else the one made by access_begin. */
 void access_identify(struct exchange *x);
-/* One line in the log, and the observer; client: numeric address. how: NULL when all went out. */
-void access_end(struct exchange *x, const char *client, const char *how);
+/* One line in the log, and the observer. client may be NULL; how: NULL when all went out. */
+void access_end(struct exchange *x, const struct sockaddr *client, const char *how);
 
 #endif

@@ -15,7 +15,6 @@
 #include "api/http/exchange.h"
 #include "api/http/listen.h"
 #include "api/wire/zst.h"
-#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <microhttpd.h>
@@ -39,10 +38,17 @@ enum {
     DRAIN_LOOK_MS = 5
 };
 
+/* More threads than cores only wake each other up. Two at least: one may be in a long answer. */
+static int threads_default(void)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return cores < 2 ? 2 : cores > 16 ? 16 : (int)cores;
+}
+
 struct http_config http_defaults(void)
 {
     return (struct http_config){
-        .threads = 4,
+        .threads = threads_default(),
         .connections = 1024,
         .bodies_bytes = 128u << 20,
         .heartbeat_ms = 15000,
@@ -143,16 +149,29 @@ static enum MHD_Result exchange_run(struct exchange *x)
 /* ---- what can be refused at the headers ---- */
 
 struct framing {
-    int lengths, encodings, fields;
-    bool odd;
+    int lengths, encodings, fields, hosts;
+    bool odd, nameless; /* of the body; a header whose name is none */
     uint64_t length, fields_bytes;
 };
+
+/* RFC 9110, 5.6.2. "Transfer-Encoding : chunked" arrives here with its space, and is neither
+ * Transfer-Encoding nor harmless: another server on the way may have read it so. */
+static bool is_token(const char *name)
+{
+    static const char marks[] = "!#$%&'*+-.^_`|~";
+    const char *p = name;
+    while (isalnum((unsigned char)*p) || (*p && strchr(marks, *p)))
+        p++;
+    return p > name && !*p;
+}
 
 static enum MHD_Result on_header(void *ctx, enum MHD_ValueKind kind, const char *name,
                                  const char *value)
 {
     struct framing *framing = ctx;
     (void)kind;
+    framing->nameless |= !is_token(name);
+    framing->hosts += strcasecmp(name, "Host") == 0;
     framing->fields++;
     framing->fields_bytes += strlen(name) + (value ? strlen(value) : 0) + sizeof ": \r\n" - 1;
     if (strcasecmp(name, "Content-Length") == 0) {
@@ -168,8 +187,8 @@ static enum MHD_Result on_header(void *ctx, enum MHD_ValueKind kind, const char 
 }
 
 /* *status: 400 or 431 in case of an error. */
-static enum status framing_check(struct exchange *x, struct framing *framing, int *status,
-                                 struct err *err)
+static enum status framing_check(struct exchange *x, const char *version, struct framing *framing,
+                                 int *status, struct err *err)
 {
     MHD_get_connection_values(x->connection, MHD_HEADER_KIND, on_header, framing);
     *status = 431;
@@ -184,6 +203,14 @@ static enum status framing_check(struct exchange *x, struct framing *framing, in
         return err_set(err, STATUS_USAGE,
                        "the body must be framed by one Content-Length or by Transfer-Encoding: "
                        "chunked, not by both, twice or otherwise");
+    if (version != x->target_end)
+        return err_set(err, STATUS_USAGE, "the request target holds a NUL byte");
+    if (framing->nameless)
+        return err_set(err, STATUS_USAGE,
+                       "a header's name is made of letters, digits and !#$%%&'*+-.^_`|~ alone, and "
+                       "its colon follows at once");
+    if (framing->hosts > 1)
+        return err_set(err, STATUS_USAGE, "a request has one Host header; this has several");
     return STATUS_OK;
 }
 
@@ -282,14 +309,14 @@ static enum MHD_Result exchange_refuse_now(struct exchange *x, int status, const
     return exchange_send(x);
 }
 
-static enum MHD_Result exchange_begin(struct exchange *x, const char *method)
+static enum MHD_Result exchange_begin(struct exchange *x, const char *method, const char *version)
 {
     struct framing framing = {0};
     struct err err = {0};
     int status = 0;
     x->request.method = method;
     access_identify(x);
-    if (framing_check(x, &framing, &status, &err) != STATUS_OK)
+    if (framing_check(x, version, &framing, &status, &err) != STATUS_OK)
         return exchange_refuse_now(x, status, &err);
     x->stage = STAGE_BODY;
     watch_phase(x->watch, WATCH_BODY, 0);
@@ -409,6 +436,7 @@ static void *on_target(void *ctx, const char *raw, struct MHD_Connection *connec
     x->request.problems = x->http->config.problems;
     x->request.type = x->type;
     x->request.response.fd = -1;
+    x->target_end = raw + strlen(raw) + 1;
     target_parse(raw, &x->target, &x->target_problem);
     x->request.path = x->target.path;
     x->request.target = &x->target;
@@ -423,12 +451,12 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
                                   size_t *size, void **state)
 {
     struct exchange *x = *state;
-    (void)ctx, (void)connection, (void)url, (void)version;
+    (void)ctx, (void)connection, (void)url;
     if (!x)
         return MHD_NO;
     switch (x->stage) {
     case STAGE_HEADERS:
-        return exchange_begin(x, method);
+        return exchange_begin(x, method, version);
     case STAGE_BODY:
         return *size ? exchange_body(x, data, size) : exchange_complete(x);
     case STAGE_WAITING:
@@ -458,20 +486,6 @@ static const char *ended_how(enum MHD_RequestTerminationCode code)
     return "error";
 }
 
-static void client_text(struct MHD_Connection *connection, char out[INET6_ADDRSTRLEN])
-{
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    const struct sockaddr *address = info ? info->client_addr : NULL;
-    strcpy(out, "unknown");
-    if (address && address->sa_family == AF_INET)
-        inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)address)->sin_addr, out,
-                  INET6_ADDRSTRLEN);
-    else if (address && address->sa_family == AF_INET6)
-        inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr, out,
-                  INET6_ADDRSTRLEN);
-}
-
 static void exchange_free(struct exchange *x)
 {
     event_stream_close(x);
@@ -488,12 +502,12 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **st
 {
     struct http *http = ctx;
     struct exchange *x = *state;
-    char client[INET6_ADDRSTRLEN];
     if (!x)
         return;
     *state = NULL;
-    client_text(connection, client);
-    access_end(x, client, ended_how(code));
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    access_end(x, info ? info->client_addr : NULL, ended_how(code));
     wait_end(x);
     watch_phase(x->watch, WATCH_IDLE, 0);
     atomic_fetch_sub(&http->bodies_bytes, x->charged);
@@ -591,11 +605,10 @@ void http_drain(struct http *http, int64_t wait_ms)
     pthread_mutex_unlock(&http->lock);
     http_wake(http);
     http_wake_streams(http);
-    if (listen_fd >= 0) {
-        if (http->config.limits.plain)
-            listen_refuse(listen_fd);
+    if (listen_fd >= 0 && http->config.limits.plain)
+        listen_close(listen_fd);
+    else if (listen_fd >= 0)
         close(listen_fd);
-    }
     for (int64_t now = start; now < start + wait_ms; now = clock_monotonic_ms()) {
         if (drained(http, now < start + FRESH_MS))
             break;
@@ -612,14 +625,4 @@ void http_stop(struct http *http)
     watcher_destroy(http->watcher);
     pthread_mutex_destroy(&http->lock);
     free(http);
-}
-
-struct http_gauges http_look(struct http *http)
-{
-    struct http_gauges now = {.connections = atomic_load(&http->connections)};
-    pthread_mutex_lock(&http->lock);
-    now.parked = http->parked.slots;
-    now.streams = http->streams.slots;
-    pthread_mutex_unlock(&http->lock);
-    return now;
 }

@@ -127,7 +127,7 @@ static bool peer_closed(int fd)
     return n == 0 || (errno != EAGAIN && errno != EINTR);
 }
 
-void listen_refuse(int listen_fd)
+void listen_close(int listen_fd)
 {
     int fds[BACKLOG + 1], count = 0, fd;
     while (count <= BACKLOG && (fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
@@ -135,6 +135,7 @@ void listen_refuse(int listen_fd)
             shutdown(fd, SHUT_WR);
         fds[count++] = fd;
     }
+    close(listen_fd); /* at once: whoever connects from now on is refused, not reset */
     for (int64_t end = clock_monotonic_ms() + LINGER_MS; count > 0;) {
         bool over = clock_monotonic_ms() >= end;
         for (int i = count - 1; i >= 0; i--)

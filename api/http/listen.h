@@ -13,8 +13,8 @@ enum status listen_open(const char *address, int *fd, char bound[LISTEN_TEXT], s
 _Bool listen_loopback(const char *bound);
 /* Is it such an address? Opens nothing. */
 enum status listen_check(const char *address, struct err *err);
-/* Before a listening socket is closed: tells those who are connected but were not accepted yet 503,
- * in plain HTTP, instead of letting the kernel reset them. Takes half a second at most. */
-void listen_refuse(int listen_fd);
+/* Closes a listening socket. Those who are connected but were not accepted yet are told 503, in
+ * plain HTTP, instead of being reset by the kernel. Takes half a second at most. */
+void listen_close(int listen_fd);
 
 #endif

@@ -166,3 +166,13 @@ void http_complete(struct http_request *request, enum status status, const struc
     }
     exchange_resume(x);
 }
+
+struct http_gauges http_look(struct http *http)
+{
+    struct http_gauges now = {.connections = atomic_load(&http->connections)};
+    pthread_mutex_lock(&http->lock);
+    now.parked = http->parked.slots;
+    now.streams = http->streams.slots;
+    pthread_mutex_unlock(&http->lock);
+    return now;
+}

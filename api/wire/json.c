@@ -4,6 +4,7 @@
  * that is wrong. Every reader's error says which
  * field, what was there and what would be right. */
 #include "api/wire/json.h"
+#include "api/base/clock.h"
 #include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
@@ -314,6 +315,17 @@ enum status json_get_bool(const json *value, const char *key, bool *out, struct 
     const json *field = NULL;
     TRY(field_find(value, key, "true or false", &field, err));
     return read_bool(key, field, out, err);
+}
+
+enum status json_get_time(const json *value, const char *key, int64_t *wall_ms, struct err *err)
+{
+    const char *text = "";
+    TRY(json_get_string(value, key, 31, &text, err));
+    if (clock_parse(text, wall_ms))
+        return STATUS_OK;
+    return err_set(err, STATUS_MALFORMED,
+                   "field \"%.64s\" is \"%s\"; it must be a time such as 2026-01-31T12:34:56.789Z",
+                   key, text);
 }
 
 enum status json_get_object(const json *value, const char *key, const json **out, struct err *err)

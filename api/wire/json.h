@@ -28,6 +28,8 @@ enum status json_get_int(const json *value, const char *key, int64_t min, int64_
 enum status json_get_number(const json *value, const char *key, double min, double max, double *out,
                             struct err *err);
 enum status json_get_bool(const json *value, const char *key, bool *out, struct err *err);
+/* A time as clock_format writes it, in milliseconds. */
+enum status json_get_time(const json *value, const char *key, int64_t *wall_ms, struct err *err);
 enum status json_get_object(const json *value, const char *key, const json **out, struct err *err);
 enum status json_get_array(const json *value, const char *key, size_t max, const json **out,
                            struct err *err);

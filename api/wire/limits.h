@@ -17,8 +17,11 @@ enum {
     LIMIT_IMAGE_BYTES = 32 << 20,
     LIMIT_IMAGE_SIDE = 8192, /* pixels */
     LIMIT_IMAGE_PIXELS = 1 << 25,
-    LIMIT_PAGE = 100,  /* items in a list answer */
-    LIMIT_WAIT_S = 60, /* long poll */
+    LIMIT_ENVELOPE_BYTES = 64 << 10, /* a signed manifest or key document */
+    LIMIT_SIGNATURES = 8,            /* of an envelope */
+    LIMIT_KEYS = 8,                  /* of a role */
+    LIMIT_PAGE = 100,                /* items in a list answer */
+    LIMIT_WAIT_S = 60,               /* long poll */
 };
 
 #endif

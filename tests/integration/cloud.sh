@@ -72,6 +72,11 @@ get() {
     curl -sS -o "$work/answer" -w '%{http_code}' "$@" "$url$path"
 }
 
+# manifest VERSION [JQ FILTER]: what its signed manifest says
+manifest() {
+    curl -sS "$url/deltas/$1/manifest" | jq -r ".payload | @base64d | fromjson | ${2:-.}"
+}
+
 answer() { # JQ FILTER
     jq -r "$1" "$work/answer"
 }

@@ -98,8 +98,11 @@ head -c 100 "$work/patch" >"$work/part"
 curl -sS -C - -o "$work/part" "$url/deltas/1"
 cmp -s "$work/part" "$work/patch" || die "the resumed patch differs"
 expect "the manifest" "$(get /deltas/1/manifest)" 200
-expect "its hash" "$(answer .sha256)" "$sha"
-expect "its gate" "$(answer .gate.passed)" true
+expect "its type" "$(answer .payloadType)" application/vnd.cdcca.manifest+json
+expect "its signatures" "$(answer '.signatures | length')" 1
+expect "its hash" "$(manifest 1 .patch.sha256)" "$sha"
+expect "its gate" "$(manifest 1 .gate.passed)" true
+expect "its sequence" "$(manifest 1 .sequence)" 1
 for bad in 0 -1 2 01 0x1 1e0 9223372036854775808 99999999999999999999; do
     expect "GET /deltas/$bad" "$(get "/deltas/$bad")" 404
 done
@@ -113,7 +116,8 @@ expect "an upload for version 2" "$(upload "$work/c")" 422
 id=$(distill "$quick")
 expect "the second round" "$(round_wait "$id")" released
 expect "the second version" "$(get /deltas/2/manifest)" 200
-expect "its base" "$(answer .base_version)" 1
+expect "its base" "$(manifest 2 .base_version)" 1
+expect "its sequence" "$(manifest 2 .sequence)" 2
 cloud_stop
 
 # by count, and by time

@@ -1,15 +1,18 @@
-/* Bad input as data: each folder of tests/data/{safetensors,image,config,preprocess} is a case, so
- * that adding one needs no C.
+/* Bad input as data: each folder of tests/data/{safetensors,image,config,preprocess,manifest,
+ * envelope,keys} is a case, so that adding one needs no C.
  *   input   the file as it is, or
  *   recipe  a description of its bytes (recipe.h)
  *   expect  line 1: the status. Of a refusal each further line is a part of the error's text; of
  *           what is accepted, a fact: "tensor NAME", "size WxH", "at X Y RRGGBB", "tail N" (bytes
- *           at the end that may be cut off unnoticed)
+ *           at the end that may be cut off unnoticed), "signatures N", "payload BYTES"
  * A case of tests/data/model is a directory to load: files as they are, or NAME.recipe.
  * Every input, and every truncation of it, ends flush against an unreadable page; reading it takes
  * at most the file's size and 16 MiB. What is no plain file, shrinks or lies behind a link the
  * tests below make themselves. */
 // links: task z
+#include "api/wire/envelope.h"
+#include "api/wire/keyring.h"
+#include "api/wire/manifest.h"
 #include "api/wire/safetensors.h"
 #include "guard.h"
 #include "model/mllm/mllm.h"
@@ -116,6 +119,44 @@ static enum status parse_preprocess(const void *data, size_t len, const char *co
     struct preprocess p;
     enum status status = preprocess_parse(data, len, IMAGE_SIDE, &p, err);
     *fine = status != STATUS_OK || facts_hold(facts, no_fact, &p);
+    return status;
+}
+
+static enum status parse_manifest(const void *data, size_t len, const char *const *facts,
+                                  bool *fine, struct err *err)
+{
+    struct manifest manifest;
+    enum status status = manifest_parse(data, len, &manifest, err);
+    *fine = status != STATUS_OK || facts_hold(facts, no_fact, &manifest);
+    return status;
+}
+
+static enum status parse_keys(const void *data, size_t len, const char *const *facts, bool *fine,
+                              struct err *err)
+{
+    struct keyring keyring;
+    enum status status = keyring_parse(data, len, &keyring, err);
+    *fine = status != STATUS_OK || facts_hold(facts, no_fact, &keyring);
+    return status;
+}
+
+static bool envelope_fact(const char *fact, const void *parsed)
+{
+    const struct envelope *envelope = parsed;
+    char signatures[64], payload[64];
+    snprintf(signatures, sizeof signatures, "signatures %d", envelope->signatures);
+    snprintf(payload, sizeof payload, "payload %zu", envelope->payload.len);
+    return strcmp(fact, signatures) == 0 || strcmp(fact, payload) == 0;
+}
+
+static enum status parse_envelope(const void *data, size_t len, const char *const *facts,
+                                  bool *fine, struct err *err)
+{
+    struct envelope envelope;
+    enum status status = envelope_parse(data, len, ENVELOPE_MANIFEST, &envelope, err);
+    *fine =
+        status != STATUS_OK ? !envelope.payload.data : facts_hold(facts, envelope_fact, &envelope);
+    envelope_free(&envelope);
     return status;
 }
 
@@ -343,6 +384,24 @@ static void preprocess_cases(void **state)
     run_folder("preprocess", parse_preprocess);
 }
 
+static void manifest_cases(void **state)
+{
+    (void)state;
+    run_folder("manifest", parse_manifest);
+}
+
+static void envelope_cases(void **state)
+{
+    (void)state;
+    run_folder("envelope", parse_envelope);
+}
+
+static void key_document_cases(void **state)
+{
+    (void)state;
+    run_folder("keys", parse_keys);
+}
+
 /* ---- whole model directories: tests/data/model ---- */
 
 static void recipe_write(const char *folder, const char *name, const char *to)
@@ -568,6 +627,9 @@ int main(void)
         cmocka_unit_test(image_cases),
         cmocka_unit_test(config_cases),
         cmocka_unit_test(preprocess_cases),
+        cmocka_unit_test(manifest_cases),
+        cmocka_unit_test(envelope_cases),
+        cmocka_unit_test(key_document_cases),
         cmocka_unit_test(model_cases),
         cmocka_unit_test(pipes_and_directories_are_refused),
         cmocka_unit_test(links_lead_to_files_and_nowhere_else),

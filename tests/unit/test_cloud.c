@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "api/wire/limits.h"
 #include "client/cloud.h"
 #include "client/stop.h"
 #include "edge_tiny.h"
@@ -184,6 +185,54 @@ static const char *json_answer(const char *text)
     char *out = answers[next++ % PEER_ANSWERS];
     snprintf(out, 1024, OK_HEAD "%zu\r\n\r\n%s", strlen(text), text);
     return out;
+}
+
+static void test_only_this_machine_is_loopback(void **state)
+{
+    static const char *const here[] = {"http://127.0.0.1", "http://127.0.0.1:8080",
+                                       "http://127.9.8.7:1/prefix", "http://localhost:8080/",
+                                       "http://[::1]:8080"};
+    static const char *const away[] = {"https://127.0.0.1",
+                                       "http://127.0.0.1.example.com",
+                                       "http://127.0.0.1@example.com",
+                                       "http://127.0.0.1:80@example.com",
+                                       "http://localhost.example.com",
+                                       "http://example.com/127.0.0.1",
+                                       "http://128.0.0.1",
+                                       "http://0x7f000001",
+                                       "http://[::1].example.com",
+                                       "http://[::1",
+                                       "http://10.0.0.1:8080",
+                                       "http://"};
+    (void)state;
+    for (size_t i = 0; i < sizeof here / sizeof here[0]; i++)
+        assert_true(cloud_url_is_loopback(here[i]));
+    for (size_t i = 0; i < sizeof away / sizeof away[0]; i++)
+        if (cloud_url_is_loopback(away[i]))
+            fail_msg("%s is not this machine", away[i]);
+}
+
+/* Endless data: a manifest, or a key document, is broken off at its bound. */
+static void test_an_endless_envelope_is_broken_off(void **state)
+{
+    struct peer *peer = *state;
+    static char endless[LIMIT_ENVELOPE_BYTES + 4096];
+    int head = snprintf(endless, sizeof endless, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
+    memset(endless + head, '[', sizeof endless - 1 - (size_t)head);
+    for (int i = 0; i < 2; i++)
+        peer->answer[i] = endless;
+    peer_start(peer);
+    for (int i = 0; i < 2; i++) {
+        struct buf out = {0};
+        assert_int_equal(i ? cloud_keys(peer->cloud, 0, &out, NULL)
+                           : cloud_manifest(peer->cloud, 7, &out, NULL),
+                         STATUS_TOO_LARGE);
+        assert_true(out.len <= LIMIT_ENVELOPE_BYTES);
+        buf_free(&out);
+    }
+    peer_finish(peer);
+    assert_non_null(strstr(peer->asked[0], "GET /deltas/7/manifest "));
+    assert_non_null(strstr(peer->asked[1], "GET /keys "));
 }
 
 static void test_the_next_release_goes_on_from_ours(void **state)
@@ -393,6 +442,8 @@ int main(void)
         CLOUD_TEST(test_an_upload_names_its_content),
         CLOUD_TEST(test_statuses_say_whether_to_try_again),
         CLOUD_TEST(test_urls),
+        CLOUD_TEST(test_only_this_machine_is_loopback),
+        CLOUD_TEST(test_an_endless_envelope_is_broken_off),
         CLOUD_TEST(test_the_next_release_goes_on_from_ours),
         CLOUD_TEST(test_an_older_cloud_is_asked_without_the_device),
         CLOUD_TEST(test_what_a_device_says_about_itself),

@@ -73,9 +73,14 @@ static void test_error_and_size(void **state)
         char codec;
         double error;
         size_t codes, scales;
-    } cases[] = {{'0', 1.0001, 0, 0},           {'s', 0.62, 125, 18},   {'2', 0.345, 250, 18},
-                 {'n', 0.10, 500, 18},          {'8', 0.008, 1000, 18}, {'f', 0, 4000, 0},
-                 {'k', 0.88, 2 + 4 * 32, 2 + 4}, {'b', 0.65, 2 + 15 * 8, 2 + 15}};
+    } cases[] = {{'0', 1.0001, 0, 0},
+                 {'s', 0.62, 125, 18},
+                 {'2', 0.345, 250, 18},
+                 {'n', 0.10, 500, 18},
+                 {'8', 0.008, 1000, 18},
+                 {'f', 0, 4000, 0},
+                 {'k', 0.88, 2 + 4 * 32, 2 + 4},
+                 {'b', 0.65, 2 + 15 * 8, 2 + 15}};
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         static const float deviations[] = {1e-6f, 1, 1e6f};

@@ -509,8 +509,7 @@ static void who_was_not_accepted_is_told_so(void **state)
         fds[i] = client_connect(atoi(strrchr(bound, ':') + 1));
         client_send(fds[i], "GET / HTTP/1.1\r\n\r\n", 18);
     }
-    listen_refuse(listen_fd);
-    close(listen_fd);
+    listen_close(listen_fd);
     for (int i = 0; i < 3; i++) {
         assert_true(client_read(fds[i], answer, PATIENCE_MS));
         assert_non_null(strstr(answer, "503 Service Unavailable"));
