@@ -182,8 +182,12 @@ static void agent_pace(struct agent *a)
 static enum status agent_emit(void *ctx, const struct window_upload *upload, struct err *err)
 {
     struct agent *a = ctx;
-    return spool_append(a->spool, upload->body, upload->size, upload->instances, upload->jpeg_bytes,
-                        err);
+    const struct spool_facts facts = {.instances = upload->instances,
+                                      .jpeg_bytes = upload->jpeg_bytes,
+                                      .entropy = upload->entropy};
+    int64_t window = board_lock(&a->board)->windows;
+    board_unlock(&a->board);
+    return spool_hold(a->spool, upload->body, upload->size, &facts, (uint64_t)window, err);
 }
 
 /* The notebook after a closed window: from here a restart goes on. */
@@ -195,7 +199,7 @@ static void agent_commit_window(struct agent *a, const struct window_result *res
     struct board_fields *f = board_lock(&a->board);
     f->seen = seen;
     f->position = a->position;
-    f->windows++;
+    int64_t windows = ++f->windows;
     f->raw_bytes += a->open.raw_bytes;
     f->jpeg_bytes += a->open.jpeg_bytes;
     f->sampled += result->sampled;
@@ -206,8 +210,11 @@ static void agent_commit_window(struct agent *a, const struct window_result *res
     f->spool_bytes = (int64_t)counts.bytes;
     if (result->entropy_cut >= 0)
         f->entropy_cut = result->entropy_cut;
-    if (board_commit(&a->board, &err) != STATUS_OK)
-        log_line(LOG_WARN, "agent", "%s", err.text);
+    enum status status = board_commit(&a->board, &err);
+    if (status == STATUS_OK)
+        status = spool_release(a->spool, (uint64_t)windows, &err);
+    if (status != STATUS_OK)
+        board_note_error(&a->board, "agent", err.text);
     a->dropped_before = counts.dropped;
     a->open = (struct agent_open_window){0};
 }
@@ -232,6 +239,8 @@ void agent_close_window(struct agent *a)
         err_prefix(&err, "%d samples go unsampled", window_count(a->window));
         board_note_error(&a->board, "agent", err.text);
         window_clear(a->window);
+        spool_discard(a->spool, (uint64_t)windows);
+        result = (struct window_result){.entropy_cut = -1};
     }
     agent_commit_window(a, &result, seen);
     log_line(LOG_INFO, "agent",

@@ -2,8 +2,8 @@
  * and another updates the model (downlink). The network never holds up an answer.
  *
  * What survives a kill at any point: uploads in the spool, the active slot, and the notebook's
- * position, which moves only when a window is closed and its uploads are durable. Samples of an
- * open window are answered again after a restart. */
+ * position, which moves only when a window is closed and its uploads are durable; they are held in
+ * the spool until it has. Samples of an open window are answered again after a restart. */
 #ifndef CDCCA_AGENT_H
 #define CDCCA_AGENT_H
 
@@ -19,9 +19,10 @@ struct agent_options {
     int64_t window, keep, bits, threads;
     int64_t count;  /* stop after so many samples since the first start; 0: never */
     int64_t rounds; /* stop at this version (lockstep: after so many rounds); 0: never */
-    int64_t poll_s, seed, spool_bytes;
-    int64_t segment; /* samples per segment of world:drift, and per round in lockstep */
-    bool lockstep;   /* after each segment: flush, ask for a round, wait for its version */
+    int64_t poll_s, seed, spool_bytes, spool_days;
+    int64_t daily_bytes; /* that may go up; 0: any number */
+    int64_t segment;     /* samples per segment of world:drift, and per round in lockstep */
+    bool lockstep;       /* after each segment: flush, ask for a round, wait for its version */
     int64_t lockstep_timeout_s;
     bool json; /* a line per answer, or in lockstep per round, on stdout */
 };

@@ -136,6 +136,7 @@ static enum status agent_open_window(struct agent *a, struct err *err)
                                      .bits = (int)a->options.bits,
                                      .seed = (uint64_t)a->options.seed,
                                      .device = a->device,
+                                     .upload_bytes = (size_t)a->options.daily_bytes / 4,
                                      .uts = uts_defaults()};
     int tokens = infer_tokens(m), width = infer_width(m);
     mllm_release(m);
@@ -162,20 +163,38 @@ static enum status agent_open_board(struct agent *a, struct err *err)
     return board_commit(&a->board, err);
 }
 
-static enum status agent_open_parts(struct agent *a, struct err *err)
+/* Uploads of a window that the notebook knows as closed are free to go; of others, answered again,
+ * none must be left. */
+static enum status agent_open_spool(struct agent *a, struct err *err)
 {
     char path[PATH_MAX];
+    struct board_fields fields;
+    TRY(meter_open(a->io, a->options.data_dir, meter_real_clock(), (uint64_t)a->options.daily_bytes,
+                   &a->meter, err));
+    const struct spool_options options = {.max_bytes = (uint64_t)a->options.spool_bytes,
+                                          .max_age_s = a->options.spool_days * METER_DAY_S,
+                                          .meter = a->meter};
+    TRY(io_join(path, sizeof path, a->options.data_dir, "spool", err));
+    TRY(spool_open(a->io, path, &options, &a->spool, err));
+    board_read_fields(&a->board, &fields);
+    TRY(spool_release(a->spool, (uint64_t)fields.windows, err));
+    spool_discard(a->spool, (uint64_t)fields.windows);
+    return STATUS_OK;
+}
+
+static enum status agent_open_parts(struct agent *a, struct err *err)
+{
     TRY(agent_lock(a, err));
     TRY(agent_name(a, err));
     TRY(agent_open_model(a, err));
     TRY(agent_open_window(a, err));
     TRY(agent_open_board(a, err));
-    TRY(io_join(path, sizeof path, a->options.data_dir, "spool", err));
-    TRY(spool_open(a->io, path, (uint64_t)a->options.spool_bytes, &a->spool, err));
+    TRY(agent_open_spool(a, err));
     TRY(pool_create((int)a->options.threads, &a->pool, err));
     if (a->options.lockstep)
         TRY(cloud_create(a->options.cloud_url, a->device, &a->cloud, err));
-    TRY(uplink_start(a->options.cloud_url, a->device, a->spool, &a->board, &a->uplink, err));
+    TRY(uplink_start(a->options.cloud_url, a->device, a->spool, a->meter, &a->board, &a->uplink,
+                     err));
     struct downlink_options options = {.cloud_url = a->options.cloud_url,
                                        .device = a->device,
                                        .data_dir = a->options.data_dir,
@@ -229,6 +248,7 @@ void agent_close(struct agent *a)
     pool_destroy(a->pool);
     window_destroy(a->window);
     spool_close(a->spool);
+    meter_close(a->meter);
     slots_close(a->slots);
     buf_free(&a->jpeg);
     free(a->rgb);

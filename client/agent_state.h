@@ -31,6 +31,7 @@ struct agent {
     int lock_fd; /* DATA/lock: one agent per folder */
     struct board board;
     struct slots *slots;
+    struct meter *meter;
     struct spool *spool;
     struct window *window;
     struct stream *stream;

@@ -8,9 +8,12 @@
 #include "client/board.h"
 #include "client/infer.h"
 #include "client/stop.h"
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+
+enum { MAIN_DAILY_BYTES = 32 << 10 };
 
 static int main_fail(const char *program, enum status status, const struct err *err)
 {
@@ -41,6 +44,11 @@ static enum status main_run_check(const struct agent_options *o, struct err *err
         return err_set(err, STATUS_USAGE, "--data DIR is missing: where the agent keeps its state");
     if (o->bits != 4 && o->bits != 8)
         return err_set(err, STATUS_USAGE, "--bits is 4 or 8");
+    if (o->daily_bytes && o->daily_bytes < MAIN_DAILY_BYTES)
+        return err_set(err, STATUS_USAGE,
+                       "--uplink-bytes-per-day %" PRId64 " is less than an upload may need; %d or "
+                       "more is right (0: no limit)",
+                       o->daily_bytes, MAIN_DAILY_BYTES);
     return STATUS_OK;
 }
 
@@ -54,6 +62,7 @@ static int main_run(int argc, char **argv)
                               .poll_s = 30,
                               .seed = 1,
                               .spool_bytes = 64 << 20,
+                              .spool_days = 7,
                               .segment = 910,
                               .lockstep_timeout_s = 600};
     const struct option table[] = {
@@ -75,7 +84,10 @@ static int main_run(int argc, char **argv)
         {"seed", OPTION_INT, &o.seed, 0, 1e15, "N", "of world streams and of the draws"},
         {"threads", OPTION_INT, &o.threads, 0, 64, "N", "for answering; 0: one per core"},
         {"spool-bytes", OPTION_INT, &o.spool_bytes, 1 << 16, 1e15, "N",
-         "most that may wait for the cloud; the oldest gives way"},
+         "most that may wait for the cloud; what tells least per byte gives way"},
+        {"spool-days", OPTION_INT, &o.spool_days, 1, 3650, "N", "days it may wait"},
+        {"uplink-bytes-per-day", OPTION_INT, &o.daily_bytes, 0, 1e15, "N",
+         "most that uploads may weigh in a day; 0: no limit"},
         {"segment", OPTION_INT, &o.segment, 1, 1 << 20, "N",
          "samples per round in lockstep, and per step of world:drift"},
         {"lockstep", OPTION_FLAG, &o.lockstep, 0, 0, NULL,

@@ -90,6 +90,7 @@ struct pack { /* arrays of one payload under construction */
     float *gathered; /* (keep + 1, width): what is taken of one instance's tokens */
     char encoder[HASH_HEX];
     uint64_t jpeg_bytes;
+    double entropy;
 };
 
 static void pack_deinit(struct pack *pack)
@@ -144,6 +145,7 @@ static enum status pack_add(struct pack *pack, const struct window_options *opti
                                   .count = (uint32_t)kept};
     p->tokens += (size_t)kept;
     pack->jpeg_bytes += record->jpeg_bytes;
+    pack->entropy += p->instance[p->instances - 1].entropy;
     return STATUS_OK;
 }
 
@@ -165,7 +167,8 @@ static enum status window_emit(const struct closing *c, struct pack *pack, struc
     struct window_upload upload = {.body = body.data,
                                    .size = body.len,
                                    .instances = (uint32_t)pack->payload.instances,
-                                   .jpeg_bytes = pack->jpeg_bytes};
+                                   .jpeg_bytes = pack->jpeg_bytes,
+                                   .entropy = pack->entropy};
     if (status == STATUS_OK)
         status = c->emit(c->ctx, &upload, err);
     if (status == STATUS_OK) {
@@ -205,7 +208,8 @@ static int window_upload_limit(const struct window_options *options, int width)
     size_t bytes =
         ((size_t)options->uts.keep + 1) * ((size_t)width * (size_t)options->bits / 8 + 4) +
         LIMIT_QUESTION + LIMIT_ANSWER + 256;
-    size_t limit = LIMIT_UPLOAD_BYTES / bytes;
+    size_t most = options->upload_bytes ? options->upload_bytes : LIMIT_UPLOAD_BYTES;
+    size_t limit = most / bytes;
     return limit < 1 ? 1 : limit > WINDOW_UPLOAD ? WINDOW_UPLOAD : (int)limit;
 }
 

@@ -18,6 +18,7 @@ struct window_options {
     int bits;          /* 4 or 8 */
     uint64_t seed;
     const char *device;
+    size_t upload_bytes; /* the most an upload may weigh; 0: LIMIT_UPLOAD_BYTES */
     struct uts_options uts;
 };
 
@@ -51,6 +52,7 @@ struct window_upload { /* one closed upload, ready for the spool */
     size_t size;
     uint32_t instances;
     uint64_t jpeg_bytes; /* of those images */
+    double entropy;      /* nats, summed over the instances */
 };
 
 struct window_result {

@@ -43,7 +43,7 @@ enum status io_append(struct io *io, int fd, const char *path, const void *data,
                       struct err *err);
 enum status io_finish(struct io *io, int *fd, const char *path, struct err *err);
 void io_abandon(struct io *io, int *fd, const char *path);
-/* mkdir -p */
+/* mkdir -p; what it makes is durable */
 enum status io_make_dirs(struct io *io, const char *path, struct err *err);
 bool io_exists(const char *path);
 /* "dir/name" into out; STATUS_TOO_LARGE if it does not fit. */
