@@ -13,9 +13,11 @@
 
 struct agent_options {
     const char *cloud_url, *model_dir, *source, *data_dir;
-    const char *device; /* NULL: DATA/device, made up at the first start */
-    double budget;      /* share of the instances to upload */
-    double rate;        /* samples per second, 0: as fast as it can */
+    const char *device;                 /* NULL: DATA/device, made up at the first start */
+    const char *device_class, *channel; /* of the fleet; NULL: none */
+    double agreement;                   /* with the version in use that a new one needs, 0..1 */
+    double budget;                      /* share of the instances to upload */
+    double rate;                        /* samples per second, 0: as fast as it can */
     int64_t window, keep, bits, threads;
     int64_t count;  /* stop after so many samples since the first start; 0: never */
     int64_t rounds; /* stop at this version (lockstep: after so many rounds); 0: never */

@@ -72,7 +72,7 @@ static enum status agent_lock(struct agent *a, struct err *err)
     return STATUS_OK;
 }
 
-static bool agent_name_is_valid(const char *name)
+static bool agent_id_is_valid(const char *name)
 {
     size_t len = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
     return len >= 1 && len <= LIMIT_ID && name[len] == '\0';
@@ -89,7 +89,7 @@ static enum status agent_stored_name(struct agent *a, struct err *err)
     if (io_read_file(a->io, path, &text, NULL) == STATUS_OK)
         snprintf(a->device, sizeof a->device, "%.*s", (int)text.len, (const char *)text.data);
     buf_free(&text);
-    if (agent_name_is_valid(a->device))
+    if (agent_id_is_valid(a->device))
         return STATUS_OK;
     gethostname(host, sizeof host - 1);
     snprintf(seed, sizeof seed, "%s %ld %" PRId64, host, (long)getpid(), clock_wall_ms());
@@ -99,14 +99,21 @@ static enum status agent_stored_name(struct agent *a, struct err *err)
     return io_write_file(a->io, path, a->device, strlen(a->device), err);
 }
 
+static enum status agent_check_id(const char *what, const char *id, struct err *err)
+{
+    if (!id || agent_id_is_valid(id))
+        return STATUS_OK;
+    return err_set(err, STATUS_USAGE, "%s '%.80s': 1 to %d of A-Z a-z 0-9 . _ - are right", what,
+                   id, LIMIT_ID);
+}
+
 static enum status agent_name(struct agent *a, struct err *err)
 {
+    TRY(agent_check_id("class", a->options.device_class, err));
+    TRY(agent_check_id("channel", a->options.channel, err));
+    TRY(agent_check_id("device id", a->options.device, err));
     if (!a->options.device)
         return agent_stored_name(a, err);
-    if (!agent_name_is_valid(a->options.device))
-        return err_set(err, STATUS_USAGE,
-                       "device id '%.80s': 1 to %d of A-Z a-z 0-9 . _ - are right",
-                       a->options.device, LIMIT_ID);
     snprintf(a->device, sizeof a->device, "%s", a->options.device);
     return STATUS_OK;
 }
@@ -182,6 +189,26 @@ static enum status agent_open_spool(struct agent *a, struct err *err)
     return STATUS_OK;
 }
 
+/* What a new version has to pass, and who hears of it. */
+static enum status agent_open_watch(struct agent *a, struct err *err)
+{
+    int64_t version;
+    const char *data_dir = a->options.data_dir;
+    const struct reports_options options = {.data_dir = data_dir,
+                                            .device = a->device,
+                                            .device_class = a->options.device_class,
+                                            .channel = a->options.channel};
+    struct mllm *m = slots_acquire(a->slots, &version);
+    enum status status = replay_open(a->io, data_dir, a->device, m, &a->replay, err);
+    mllm_release(m);
+    TRY(status);
+    slots_set_selftest(a->slots, a->replay, a->options.agreement);
+    TRY(probation_open(a->io, data_dir, &a->probation, err));
+    TRY(reports_open(a->io, &options, &a->reports, err));
+    reports_add_untold(a->reports, a->slots, NULL);
+    return STATUS_OK;
+}
+
 static enum status agent_open_parts(struct agent *a, struct err *err)
 {
     TRY(agent_lock(a, err));
@@ -190,6 +217,7 @@ static enum status agent_open_parts(struct agent *a, struct err *err)
     TRY(agent_open_window(a, err));
     TRY(agent_open_board(a, err));
     TRY(agent_open_spool(a, err));
+    TRY(agent_open_watch(a, err));
     TRY(pool_create((int)a->options.threads, &a->pool, err));
     if (a->options.lockstep)
         TRY(cloud_create(a->options.cloud_url, a->device, &a->cloud, err));
@@ -199,7 +227,7 @@ static enum status agent_open_parts(struct agent *a, struct err *err)
                                        .device = a->device,
                                        .data_dir = a->options.data_dir,
                                        .poll_s = (int)a->options.poll_s};
-    return downlink_start(a->io, &options, a->slots, &a->board, &a->downlink, err);
+    return downlink_start(a->io, &options, a->slots, a->reports, &a->board, &a->downlink, err);
 }
 
 enum status agent_open(const struct agent_options *options, struct agent **out, struct err *err)
@@ -249,7 +277,10 @@ void agent_close(struct agent *a)
     window_destroy(a->window);
     spool_close(a->spool);
     meter_close(a->meter);
+    reports_close(a->reports);
+    probation_close(a->probation);
     slots_close(a->slots);
+    replay_close(a->replay);
     buf_free(&a->jpeg);
     free(a->rgb);
     if (a->lock_fd >= 0)

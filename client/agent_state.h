@@ -8,6 +8,8 @@
 #include "client/cloud.h"
 #include "client/downlink.h"
 #include "client/infer.h"
+#include "client/probation.h"
+#include "client/reports.h"
 #include "client/slots.h"
 #include "client/spool.h"
 #include "client/uplink.h"
@@ -31,6 +33,9 @@ struct agent {
     int lock_fd; /* DATA/lock: one agent per folder */
     struct board board;
     struct slots *slots;
+    struct replay *replay;
+    struct probation *probation;
+    struct reports *reports;
     struct meter *meter;
     struct spool *spool;
     struct window *window;

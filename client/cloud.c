@@ -26,7 +26,8 @@ enum {
 
 struct cloud {
     CURL *curl;
-    char url[CLOUD_URL], agent[160];
+    char url[CLOUD_URL], agent[160], device[LIMIT_ID + 1];
+    bool knows_no_devices; /* it refused to be asked for one */
     char reason[CURL_ERROR_SIZE];
     int64_t retry_after_ms;
 };
@@ -203,14 +204,16 @@ static enum status cloud_get(struct cloud *cloud, const char *path, long timeout
     return cloud_perform(cloud, &sink, path, err);
 }
 
-static enum status cloud_post(struct cloud *cloud, const char *path, const void *body, size_t len,
-                              struct curl_slist *headers, struct buf *answer, struct err *err)
+static enum status cloud_send(struct cloud *cloud, const char *method, const char *path,
+                              const void *body, size_t len, struct curl_slist *headers,
+                              struct buf *answer, struct err *err)
 {
     struct sink sink = {.memory = answer};
     enum status status = cloud_prepare(cloud, &sink, 0, err, path);
     if (status == STATUS_OK) {
         curl_easy_setopt(cloud->curl, CURLOPT_LOW_SPEED_LIMIT, (long)CLOUD_STALL_BYTES);
         curl_easy_setopt(cloud->curl, CURLOPT_LOW_SPEED_TIME, (long)CLOUD_STALL_S);
+        curl_easy_setopt(cloud->curl, CURLOPT_CUSTOMREQUEST, method);
         curl_easy_setopt(cloud->curl, CURLOPT_POSTFIELDS, body);
         curl_easy_setopt(cloud->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)len);
         curl_easy_setopt(cloud->curl, CURLOPT_HTTPHEADER, headers);
@@ -245,6 +248,7 @@ enum status cloud_create(const char *url, const char *device, struct cloud **out
     snprintf(cloud->url, sizeof cloud->url, "%s", url);
     for (size_t len = strlen(cloud->url); len && cloud->url[len - 1] == '/'; len--)
         cloud->url[len - 1] = '\0';
+    snprintf(cloud->device, sizeof cloud->device, "%s", device);
     snprintf(cloud->agent, sizeof cloud->agent, "cdcca-edge/%s (%.64s)", CDCCA_VERSION, device);
     *out = cloud;
     return STATUS_OK;
@@ -294,7 +298,7 @@ enum status cloud_upload(struct cloud *cloud, const void *body, size_t len, cons
         cloud_add_header(&headers, "Content-Type: application/x-safetensors") &&
         cloud_add_header(&headers, "Content-Encoding: zstd") &&
         cloud_add_header(&headers, "Expect:")) {
-        status = cloud_post(cloud, "/tokens", body, len, headers, &answer, err);
+        status = cloud_send(cloud, "POST", "/tokens", body, len, headers, &answer, err);
         curl_easy_getinfo(cloud->curl, CURLINFO_SIZE_UPLOAD_T, &uploaded);
         *sent = (int64_t)uploaded;
     } else {
@@ -303,6 +307,43 @@ enum status cloud_upload(struct cloud *cloud, const void *body, size_t len, cons
     curl_slist_free_all(headers);
     buf_free(&answer);
     return status;
+}
+
+/* ---- the device ---- */
+
+static enum status cloud_send_json(struct cloud *cloud, const char *method, const char *path,
+                                   const void *body, size_t len, const struct hash *key,
+                                   struct err *err)
+{
+    char line[32 + HASH_HEX] = "Expect:", hex[HASH_HEX];
+    struct buf answer = {.max = CLOUD_ANSWER_MAX};
+    struct curl_slist *headers = NULL;
+    if (key) {
+        hash_hex(key, hex);
+        snprintf(line, sizeof line, "Idempotency-Key: %s", hex);
+    }
+    enum status status = cloud_add_header(&headers, "Content-Type: application/json") &&
+                                 cloud_add_header(&headers, line)
+                             ? cloud_send(cloud, method, path, body, len, headers, &answer, err)
+                             : err_set(err, STATUS_NO_MEMORY, "no memory for a request");
+    curl_slist_free_all(headers);
+    buf_free(&answer);
+    return status;
+}
+
+enum status cloud_put_device(struct cloud *cloud, const void *body, size_t len, struct err *err)
+{
+    char path[32 + LIMIT_ID];
+    snprintf(path, sizeof path, "/devices/%s", cloud->device);
+    return cloud_send_json(cloud, "PUT", path, body, len, NULL, err);
+}
+
+enum status cloud_feedback(struct cloud *cloud, const void *body, size_t len,
+                           const struct hash *hash, struct err *err)
+{
+    char path[32 + LIMIT_ID];
+    snprintf(path, sizeof path, "/devices/%s/feedback", cloud->device);
+    return cloud_send_json(cloud, "POST", path, body, len, hash, err);
 }
 
 /* ---- rounds ---- */
@@ -335,7 +376,7 @@ enum status cloud_distill(struct cloud *cloud, int64_t *id, struct err *err)
     json *root = NULL;
     if (!cloud_add_header(&headers, "Content-Type: application/json"))
         return err_set(err, STATUS_NO_MEMORY, "no memory for a request");
-    enum status status = cloud_post(cloud, path, "{}", 2, headers, &answer, err);
+    enum status status = cloud_send(cloud, "POST", path, "{}", 2, headers, &answer, err);
     if (status == STATUS_OK)
         status = cloud_json(cloud, path, &answer, &root, err);
     if (status == STATUS_OK)
@@ -426,14 +467,32 @@ static enum status cloud_find_release(const json *root, int64_t after, struct cl
     return err_set(err, STATUS_NOT_FOUND, "no release after version %" PRId64, after);
 }
 
+/* The list itself, asked for this device where the cloud knows what that is. */
+static enum status cloud_list_releases(struct cloud *cloud, int64_t after, int wait_s,
+                                       struct buf *answer, struct err *err)
+{
+    char path[96 + LIMIT_ID];
+    if (!cloud->knows_no_devices) {
+        snprintf(path, sizeof path, "/deltas?after=%" PRId64 "&device=%s&wait=%d", after,
+                 cloud->device, wait_s);
+        enum status status = cloud_get(cloud, path, wait_s + CLOUD_CALL_S, answer, err);
+        if (status != STATUS_REFUSED)
+            return status;
+    }
+    snprintf(path, sizeof path, "/deltas?after=%" PRId64 "&wait=%d", after, wait_s);
+    buf_clear(answer);
+    enum status status = cloud_get(cloud, path, wait_s + CLOUD_CALL_S, answer, err);
+    cloud->knows_no_devices = cloud->knows_no_devices || status == STATUS_OK;
+    return status;
+}
+
 enum status cloud_next_release(struct cloud *cloud, int64_t after, int wait_s,
                                struct cloud_release *out, struct err *err)
 {
-    char path[96];
+    static const char path[] = "/deltas";
     struct buf answer = {.max = CLOUD_ANSWER_MAX};
     json *root = NULL;
-    snprintf(path, sizeof path, "/deltas?after=%" PRId64 "&wait=%d", after, wait_s);
-    enum status status = cloud_get(cloud, path, wait_s + CLOUD_CALL_S, &answer, err);
+    enum status status = cloud_list_releases(cloud, after, wait_s, &answer, err);
     if (status == STATUS_OK && answer.len == 0)
         status = err_set(err, STATUS_NOT_FOUND, "no release after version %" PRId64, after);
     else if (status == STATUS_NOT_FOUND)

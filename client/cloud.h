@@ -1,4 +1,4 @@
-/* The cloud as the agent sees it: four calls over HTTP(S). cloud.c is the one file that knows
+/* The cloud as the agent sees it: a few calls over HTTP(S). cloud.c is the one file that knows
  * libcurl. Every answer is bounded, every wait has an end, a stop request breaks off any call.
  * Not thread-safe: each thread has its own struct cloud. */
 #ifndef CDCCA_CLOUD_H
@@ -36,7 +36,8 @@ struct cloud_release {
     struct hash set_hash; /* of the trainable set after it */
 };
 
-/* GET /deltas?after=V&wait=S: the release that goes on from `after`. NOT_FOUND: none yet. */
+/* GET /deltas?after=V&device=ID&wait=S: the release that goes on from `after`, of those that this
+ * device may take. A cloud that knows no devices is asked without. NOT_FOUND: none yet. */
 enum status cloud_next_release(struct cloud *cloud, int64_t after, int wait_s,
                                struct cloud_release *out, struct err *err);
 /* GET /deltas/V/manifest */
@@ -46,6 +47,11 @@ enum status cloud_manifest(struct cloud *cloud, int64_t version, struct cloud_re
  * received: bytes of this call. The caller checks size and hash. */
 enum status cloud_fetch(struct cloud *cloud, struct io *io, const struct cloud_release *release,
                         const char *path, int64_t *received, struct err *err);
+/* PUT /devices/ID: what this device is and runs, as JSON. */
+enum status cloud_put_device(struct cloud *cloud, const void *body, size_t len, struct err *err);
+/* POST /devices/ID/feedback, as JSON; hash: of the body, its idempotency key. */
+enum status cloud_feedback(struct cloud *cloud, const void *body, size_t len,
+                           const struct hash *hash, struct err *err);
 /* POST /distill: *id is the round's. CONFLICT: one is running, or there is nothing new to learn. */
 enum status cloud_distill(struct cloud *cloud, int64_t *id, struct err *err);
 struct cloud_round {

@@ -20,6 +20,7 @@ struct downlink {
     struct io *io;
     struct cloud *cloud;
     struct slots *slots;
+    struct reports *reports;
     struct board *board;
     struct away away;
     char incoming[PATH_MAX];
@@ -130,6 +131,14 @@ static void downlink_refuse(struct downlink *d, const struct cloud_release *rele
     board_note_error(d->board, "downlink", text);
 }
 
+/* For the cloud. What cannot be kept is only logged: the update itself has been dealt with. */
+static void downlink_tell(struct downlink *d, const struct report *report)
+{
+    struct err err = {0};
+    if (reports_add(d->reports, report, &err) != STATUS_OK)
+        log_line(LOG_WARN, "downlink", "%s", err.text);
+}
+
 static bool downlink_is_content(enum status status)
 {
     switch (status) {
@@ -148,27 +157,42 @@ static bool downlink_is_content(enum status status)
 
 /* ---- one update ---- */
 
-static void downlink_report(struct downlink *d, const struct cloud_release *release,
-                            int64_t started_ms)
+static void downlink_note(struct downlink *d, const struct board_applied *applied)
 {
     struct slots_info info;
     struct err unsaved = {0};
     slots_info(d->slots, &info);
-    struct board_applied applied = {.version = info.version,
+    struct board_fields *f = board_lock(d->board);
+    f->version = info.version;
+    hash_hex(&info.hash, f->sha256);
+    board_add_applied(f, applied);
+    if (board_commit(d->board, &unsaved) != STATUS_OK)
+        log_line(LOG_WARN, "downlink", "%s", unsaved.text);
+}
+
+static void downlink_report(struct downlink *d, const struct cloud_release *release,
+                            const struct selftest_report *test, int64_t started_ms)
+{
+    struct slots_info info;
+    slots_info(d->slots, &info);
+    struct board_applied applied = {.version = release->version,
                                     .delta_bytes = release->size,
                                     .parameters = info.parameters,
                                     .seconds =
                                         (double)(clock_monotonic_ms() - started_ms) / 1000.0};
-    struct board_fields *f = board_lock(d->board);
-    f->version = info.version;
-    hash_hex(&info.hash, f->sha256);
-    board_add_applied(f, &applied);
-    if (board_commit(d->board, &unsaved) != STATUS_OK)
-        log_line(LOG_WARN, "downlink", "%s", unsaved.text);
+    const struct report report = {.version = release->version,
+                                  .outcome = "applied",
+                                  .self_test = test,
+                                  .seconds = applied.seconds};
+    downlink_note(d, &applied);
+    downlink_tell(d, &report);
+    slots_told(d->slots, release->version, SLOTS_APPLIED);
     log_line(LOG_INFO, "downlink",
-             "version %" PRId64 " applied: %" PRId64 " bytes, %.2f bits a parameter, %.2f s",
+             "version %" PRId64 " applied: %" PRId64 " bytes, %.2f bits a parameter, %.2f s; "
+             "%d of %d golden and %d of %d replayed answers as before",
              applied.version, applied.delta_bytes,
-             8.0 * (double)applied.delta_bytes / (double)applied.parameters, applied.seconds);
+             8.0 * (double)applied.delta_bytes / (double)applied.parameters, applied.seconds,
+             test->golden_right, test->golden, test->replay_agreed, test->replay);
 }
 
 /* Does what the list promised hold in the manifest? */
@@ -185,7 +209,7 @@ static enum status downlink_check(const struct cloud_release *listed,
 
 /* Fetch failures in `transfer`: the bytes never matched; else what the slots said. */
 static enum status downlink_update(struct downlink *d, const struct cloud_release *listed,
-                                   bool *transfer, struct err *err)
+                                   bool *transfer, struct selftest_report *test, struct err *err)
 {
     struct cloud_release release;
     int64_t started_ms = clock_monotonic_ms();
@@ -196,10 +220,10 @@ static enum status downlink_update(struct downlink *d, const struct cloud_releas
     enum status status = downlink_fetch(d, &release, &patch, err);
     *transfer = status == STATUS_CORRUPT;
     if (status == STATUS_OK)
-        status = slots_apply(d->slots, patch.data, patch.len, err);
+        status = slots_apply(d->slots, patch.data, patch.len, test, err);
     buf_free(&patch);
     if (status == STATUS_OK)
-        downlink_report(d, &release, started_ms);
+        downlink_report(d, &release, test, started_ms);
     return status;
 }
 
@@ -207,8 +231,9 @@ static enum status downlink_update(struct downlink *d, const struct cloud_releas
 static void downlink_take(struct downlink *d, const struct cloud_release *release)
 {
     struct err err = {0};
+    struct selftest_report test = {.finite = false};
     bool transfer;
-    enum status status = downlink_update(d, release, &transfer, &err);
+    enum status status = downlink_update(d, release, &transfer, &test, &err);
     if (status == STATUS_OK) {
         away_back(&d->away);
     } else if (transfer) {
@@ -218,6 +243,12 @@ static void downlink_take(struct downlink *d, const struct cloud_release *releas
         downlink_sleep(d, DOWNLINK_IDLE_MS);
     } else if (downlink_is_content(status)) {
         bool blocked = slots_failed(d->slots, release->version, &release->patch);
+        const struct report report = {.version = release->version,
+                                      .outcome = "failed",
+                                      .reason = err.text,
+                                      .self_test = status == STATUS_REFUSED ? &test : NULL,
+                                      .seconds = -1};
+        downlink_tell(d, &report);
         downlink_refuse(d, release, &err,
                         blocked ? "; failed three times, left alone until another patch is offered"
                                 : "");
@@ -227,13 +258,16 @@ static void downlink_take(struct downlink *d, const struct cloud_release *releas
     }
 }
 
-/* Asks once, waiting at the cloud; then whatever the answer calls for. */
+/* Asks once, waiting at the cloud; then whatever the answer calls for. What the reports cannot say
+ * now they say before the next poll; that the cloud is away is found out by the poll itself. */
 static void downlink_poll(struct downlink *d)
 {
-    struct err err = {0};
+    struct err err = {0}, unsent = {0};
     struct slots_info info;
     struct cloud_release release;
     int64_t asked_ms = clock_monotonic_ms();
+    if (reports_flush(d->reports, d->cloud, d->slots, &unsent) != STATUS_OK)
+        log_line(LOG_DEBUG, "downlink", "reports wait: %s", unsent.text);
     slots_info(d->slots, &info);
     enum status status = cloud_next_release(d->cloud, info.version, d->poll_s, &release, &err);
     if (status == STATUS_OK || status == STATUS_NOT_FOUND)
@@ -275,14 +309,15 @@ static enum status downlink_prepare(struct downlink *d, const struct downlink_op
 }
 
 enum status downlink_start(struct io *io, const struct downlink_options *options,
-                           struct slots *slots, struct board *board, struct downlink **out,
-                           struct err *err)
+                           struct slots *slots, struct reports *reports, struct board *board,
+                           struct downlink **out, struct err *err)
 {
     struct downlink *d = calloc(1, sizeof *d);
     if (!d)
         return err_set(err, STATUS_NO_MEMORY, "no memory for the updater");
     d->io = io;
     d->slots = slots;
+    d->reports = reports;
     d->board = board;
     d->poll_s = options->poll_s;
     away_init(&d->away, board, "downlink");

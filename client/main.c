@@ -7,6 +7,7 @@
 #include "client/ask.h"
 #include "client/board.h"
 #include "client/infer.h"
+#include "client/selftest.h"
 #include "client/stop.h"
 #include <inttypes.h>
 #include <limits.h>
@@ -54,7 +55,8 @@ static enum status main_run_check(const struct agent_options *o, struct err *err
 
 static int main_run(int argc, char **argv)
 {
-    struct agent_options o = {.budget = 0.1,
+    struct agent_options o = {.agreement = SELFTEST_SHARE,
+                              .budget = 0.1,
                               .window = 910,
                               .keep = uts_defaults().keep,
                               .bits = 4,
@@ -72,6 +74,10 @@ static int main_run(int argc, char **argv)
         {"data", OPTION_STRING, &o.data_dir, 0, 0, "DIR", "the agent's state; created if need be"},
         {"model", OPTION_STRING, &o.model_dir, 0, 0, "DIR", "factory model (the built-in student)"},
         {"device", OPTION_STRING, &o.device, 0, 0, "ID", "name of this device (made up once)"},
+        {"class", OPTION_STRING, &o.device_class, 0, 0, "ID", "kind of device, for the fleet"},
+        {"channel", OPTION_STRING, &o.channel, 0, 0, "ID", "whose releases it takes"},
+        {"agreement", OPTION_NUMBER, &o.agreement, 0, 1, "SHARE",
+         "of sure answers that a new version must give as before"},
         {"budget", OPTION_NUMBER, &o.budget, 0, 1, "SHARE", "share of the instances to upload"},
         {"window", OPTION_INT, &o.window, 1, 1 << 20, "N", "instances per sampling window"},
         {"keep", OPTION_INT, &o.keep, 1, LIMIT_TOKENS, "N", "visual tokens per upload"},

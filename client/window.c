@@ -59,15 +59,20 @@ bool window_full(const struct window *window)
     return window->count == window->options.capacity;
 }
 
-static float *window_visual(const struct window *window, int i)
+const struct window_record *window_record(const struct window *window, int i)
 {
-    return window->visual + (size_t)i * (size_t)window->tokens * (size_t)window->width;
+    return &window->record[i];
+}
+
+const float *window_visual(const struct window *window, int at)
+{
+    return window->visual + (size_t)at * (size_t)window->tokens * (size_t)window->width;
 }
 
 float *window_room(struct window *window, int n)
 {
-    return window->options.capacity - window->count < n ? NULL
-                                                        : window_visual(window, window->count);
+    size_t at = (size_t)window->count * (size_t)window->tokens * (size_t)window->width;
+    return window->options.capacity - window->count < n ? NULL : window->visual + at;
 }
 
 void window_add(struct window *window, const struct window_record *record)
@@ -169,6 +174,8 @@ static enum status window_emit(const struct closing *c, struct pack *pack, struc
                                    .instances = (uint32_t)pack->payload.instances,
                                    .jpeg_bytes = pack->jpeg_bytes,
                                    .entropy = pack->entropy};
+    for (size_t i = 0; i < pack->payload.instances; i++)
+        upload.corrections += pack->payload.instance[i].correction != NULL;
     if (status == STATUS_OK)
         status = c->emit(c->ctx, &upload, err);
     if (status == STATUS_OK) {

@@ -44,6 +44,9 @@ float *window_room(struct window *window, int n);
 /* Adds a record whose tokens are already in its place. */
 void window_add(struct window *window, const struct window_record *record);
 
+/* Record i, and the tokens of a record's place. */
+const struct window_record *window_record(const struct window *window, int i);
+const float *window_visual(const struct window *window, int at);
 /* Gives up what is in the window. */
 void window_clear(struct window *window);
 
@@ -51,8 +54,9 @@ struct window_upload { /* one closed upload, ready for the spool */
     const void *body;  /* zstd over cdcca.tokens/1; valid during the callback */
     size_t size;
     uint32_t instances;
-    uint64_t jpeg_bytes; /* of those images */
-    double entropy;      /* nats, summed over the instances */
+    uint64_t jpeg_bytes;  /* of those images */
+    double entropy;       /* nats, summed over the instances */
+    uint32_t corrections; /* instances that carry a user's correction */
 };
 
 struct window_result {

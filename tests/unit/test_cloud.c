@@ -200,9 +200,44 @@ static void test_the_next_release_goes_on_from_ours(void **state)
         fail_msg("%s", err.text);
     assert_int_equal(release.version, 3);
     assert_int_equal(release.size, 10);
-    assert_non_null(strstr(peer->asked[0], "GET /deltas?after=2&wait=5 "));
+    assert_non_null(strstr(peer->asked[0], "GET /deltas?after=2&device=test&wait=5 "));
     assert_int_equal(cloud_next_release(peer->cloud, 3, 0, &release, &err), STATUS_NOT_FOUND);
     peer_finish(peer);
+}
+
+/* A cloud that knows no devices says 400 to the question once, and is not asked so again. */
+static void test_an_older_cloud_is_asked_without_the_device(void **state)
+{
+    struct peer *peer = *state;
+    struct cloud_release release;
+    peer->answer[0] = "HTTP/1.1 400 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    peer->answer[1] = peer->answer[2] = json_answer("{\"deltas\":[]}");
+    peer_start(peer);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(cloud_next_release(peer->cloud, 2, 5, &release, NULL), STATUS_NOT_FOUND);
+    peer_finish(peer);
+    assert_non_null(strstr(peer->asked[0], "GET /deltas?after=2&device=test&wait=5 "));
+    assert_non_null(strstr(peer->asked[1], "GET /deltas?after=2&wait=5 "));
+    assert_non_null(strstr(peer->asked[2], "GET /deltas?after=2&wait=5 "));
+}
+
+static void test_what_a_device_says_about_itself(void **state)
+{
+    struct peer *peer = *state;
+    struct hash key = {{7}};
+    peer->answer[0] = json_answer("{}");
+    peer->answer[1] = "HTTP/1.1 204 None\r\nConnection: close\r\n\r\n";
+    peer->answer[2] = "HTTP/1.1 404 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    peer_start(peer);
+    assert_int_equal(cloud_put_device(peer->cloud, "{\"a\":1}", 7, NULL), STATUS_OK);
+    assert_int_equal(cloud_feedback(peer->cloud, "{}", 2, &key, NULL), STATUS_OK);
+    assert_int_equal(cloud_feedback(peer->cloud, "{}", 2, &key, NULL), STATUS_NOT_FOUND);
+    peer_finish(peer);
+    assert_non_null(strstr(peer->asked[0], "PUT /devices/test "));
+    assert_non_null(strstr(peer->asked[0], "{\"a\":1}"));
+    assert_non_null(strstr(peer->asked[1], "POST /devices/test/feedback "));
+    assert_non_null(strstr(peer->asked[1], "Idempotency-Key: 0700"));
+    assert_non_null(strstr(peer->asked[1], "Content-Type: application/json"));
 }
 
 static void test_unreadable_lists_are_the_peers_fault(void **state)
@@ -359,6 +394,8 @@ int main(void)
         CLOUD_TEST(test_statuses_say_whether_to_try_again),
         CLOUD_TEST(test_urls),
         CLOUD_TEST(test_the_next_release_goes_on_from_ours),
+        CLOUD_TEST(test_an_older_cloud_is_asked_without_the_device),
+        CLOUD_TEST(test_what_a_device_says_about_itself),
         CLOUD_TEST(test_unreadable_lists_are_the_peers_fault),
         CLOUD_TEST(test_a_cut_download_goes_on_by_range),
         CLOUD_TEST(test_a_server_without_ranges_starts_over),
