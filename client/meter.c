@@ -52,6 +52,13 @@ static enum status meter_save(struct meter *m, struct err *err)
     return status;
 }
 
+static void meter_save_or_say(struct meter *m)
+{
+    struct err err = {0};
+    if (meter_save(m, &err) != STATUS_OK)
+        log_line(LOG_WARN, "meter", "%s", err.text);
+}
+
 static enum status meter_parse(struct meter *m, const json *root, struct err *err)
 {
     int64_t served, wall, day, bytes;
@@ -102,15 +109,9 @@ enum status meter_open(struct io *io, const char *data_dir, struct meter_clock c
     status = meter_load(m, &problem);
     if (status != STATUS_OK && status != STATUS_NOT_FOUND)
         log_line(LOG_WARN, "meter", "device time starts at 0: %s", problem.text);
+    meter_save_or_say(m); /* so that a life that is cut short counts, too */
     *out = m;
     return STATUS_OK;
-}
-
-static void meter_save_or_say(struct meter *m)
-{
-    struct err err = {0};
-    if (meter_save(m, &err) != STATUS_OK)
-        log_line(LOG_WARN, "meter", "%s", err.text);
 }
 
 void meter_close(struct meter *m)

@@ -173,7 +173,7 @@ static void spool_expire_locked(struct spool *spool)
     for (size_t i = 0; age && i < spool->count;) {
         const struct spool_item *item = &spool->item[i];
         struct err err = {0};
-        if (item->facts.corrections || now - item->born_s <= age)
+        if (item->facts.corrections || now - item->since_s <= age)
             i++;
         else if (spool_drop(spool, i, "too old", &err) != STATUS_OK) {
             log_line(LOG_WARN, "spool", "%s", err.text);
@@ -190,7 +190,7 @@ static enum status spool_append_locked(struct spool *spool, const void *data,
     if (spool_index(spool, &item->hash) < spool->count)
         return STATUS_OK;
     item->sequence = spool->next_sequence;
-    item->born_s = spool_now_s(spool);
+    item->born_s = item->since_s = spool_now_s(spool);
     TRY(spool_make_room(spool, item, &kept, err));
     if (!kept) {
         spool->dropped += item->facts.instances;
@@ -242,8 +242,9 @@ static void spool_scan_entry(struct spool *spool, const char *name)
         return;
     }
     item.size = (uint64_t)info.st_size;
-    if (item.born_s > spool_now_s(spool)) /* the meter began anew */
-        item.born_s = spool_now_s(spool);
+    item.since_s = item.born_s;
+    if (item.since_s > spool_now_s(spool)) /* the meter began anew */
+        item.since_s = spool_now_s(spool);
     spool->bytes += item.size;
     spool->item[spool->count++] = item;
 }

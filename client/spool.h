@@ -36,7 +36,8 @@ struct spool_facts {      /* of one upload, for its place in the spool and for t
 struct spool_item {
     uint64_t sequence, window;
     struct spool_facts facts;
-    int64_t born_s; /* device time, see meter.h */
+    int64_t born_s;  /* device time, see meter.h */
+    int64_t since_s; /* what its age counts from: born_s, or the start if that is earlier */
     uint64_t size;
     struct hash hash; /* of the bytes: the upload's id */
     bool held;

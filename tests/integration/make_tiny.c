@@ -1,6 +1,6 @@
-/* make_tiny DIR: DIR/teacher, DIR/student and DIR/stranger, model directories of a few thousand
- * random parameters. Teacher and student share a vision encoder; the stranger has one of its own.
- */
+/* make_tiny DIR: DIR/teacher, DIR/student, DIR/sure and DIR/stranger, model directories of a few
+ * thousand random parameters. Teacher and student share a vision encoder; the stranger has one of
+ * its own. The sure one is the student with larger logits. */
 #include "tests/unit/tiny_pair.h"
 #include <sys/stat.h>
 
@@ -32,6 +32,11 @@ static enum status models_write(const char *dir, struct err *err)
         status = model_write(student, dir, "student", err);
     if (status == STATUS_OK)
         status = model_write(stranger, dir, "stranger", err);
+    struct param *head = student->llama.head.weight;
+    for (size_t i = 0; i < param_count(head); i++)
+        head->data[i] *= 30;
+    if (status == STATUS_OK)
+        status = model_write(student, dir, "sure", err);
     mllm_release(teacher);
     mllm_release(student);
     mllm_release(stranger);

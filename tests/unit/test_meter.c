@@ -78,6 +78,17 @@ static void test_device_time_goes_on_over_a_restart(void **state)
     assert_int_equal(after(*state, 2 * hour, hour), 3 * 3600);
 }
 
+static void test_a_life_that_is_cut_short_counts(void **state)
+{
+    struct fixture *f = *state;
+    struct meter *gone = open_meter(f, io_posix(), 0);
+    test_wall += hour;
+    struct meter *meter = open_meter(f, io_posix(), 0);
+    assert_int_equal(meter_now_s(meter), 3600);
+    meter_close(meter);
+    meter_close(gone);
+}
+
 static void test_clock_steps_move_it_by_a_day_at_most(void **state)
 {
     struct fixture *f = *state;
@@ -162,6 +173,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         METER_TEST(test_device_time_goes_on_over_a_restart),
+        METER_TEST(test_a_life_that_is_cut_short_counts),
         METER_TEST(test_clock_steps_move_it_by_a_day_at_most),
         METER_TEST(test_a_damaged_file_begins_anew),
         METER_TEST(test_the_budget_ends_and_a_day_later_there_is_a_new_one),

@@ -398,6 +398,29 @@ static void test_old_uploads_go_but_for_corrections(void **state)
     meter_close(meter);
 }
 
+/* The meter's file was lost: uploads from a later time are sent all the same, and age from now. */
+static void test_uploads_of_a_later_time_are_sent(void **state)
+{
+    struct fixture *f = *state;
+    struct meter *meter = NULL;
+    char path[2 * TINY_PATH];
+    const struct meter_clock clock = {monotonic, monotonic};
+    test_monotonic = 0;
+    assert_int_equal(meter_open(io_posix(), f->dir, clock, 0, &meter, NULL), STATUS_OK);
+    test_monotonic = 5000;
+    struct spool *spool = open_aging(io_posix(), f->dir, meter);
+    assert_int_equal(append_worth(spool, 'a', 1.0, 0), STATUS_OK);
+    spool_close(spool);
+    meter_close(meter);
+    snprintf(path, sizeof path, "%s/meter.json", f->dir);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(meter_open(io_posix(), f->dir, clock, 0, &meter, NULL), STATUS_OK);
+    spool = open_aging(io_posix(), f->dir, meter);
+    expect_letters(spool, "a");
+    spool_close(spool);
+    meter_close(meter);
+}
+
 static void test_a_smaller_spool_drops_at_the_start(void **state)
 {
     struct fixture *f = *state;
@@ -494,6 +517,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_corrections_outlive_all_else, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_old_uploads_go_but_for_corrections, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_uploads_of_a_later_time_are_sent, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_smaller_spool_drops_at_the_start, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_small_one_may_pass_a_large_one, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_held_uploads_go_with_their_window, set_up, tear_down),
