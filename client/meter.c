@@ -162,6 +162,8 @@ static enum status meter_take_locked(struct meter *m, uint64_t bytes, struct err
     if (!m->daily_bytes)
         return STATUS_OK;
     enum status status = meter_save(m, err);
+    if (status == STATUS_DISK_FULL)
+        return STATUS_OK; /* sending is what makes room */
     if (status != STATUS_OK)
         m->day_bytes -= (int64_t)bytes;
     return status;

@@ -6,7 +6,8 @@
  * than that. A day is 86,400 such seconds.
  *
  * The day's bytes are written to DATA/meter.json before they are sent: a kill cannot spend them
- * twice. Thread-safe. */
+ * twice. Only on a full disk, where sending is what makes room, they are kept in memory alone.
+ * Thread-safe. */
 #ifndef CDCCA_METER_H
 #define CDCCA_METER_H
 

@@ -150,7 +150,7 @@ static void test_taking_with_every_io_call_failing_once(void **state)
     struct fixture *f = *state;
     bool finished = false;
     for (int n = 0; !finished && n < 50; n++) {
-        struct fault_io fault = fault_io_make(-1, ENOSPC);
+        struct fault_io fault = fault_io_make(-1, EIO);
         tiny_remove(f->dir);
         assert_int_equal(mkdir(f->dir, 0700), 0);
         struct meter *meter = open_meter(f, &fault.io, 1000);
@@ -167,6 +167,22 @@ static void test_taking_with_every_io_call_failing_once(void **state)
     assert_true(finished);
 }
 
+static void test_a_full_disk_does_not_stop_what_makes_room(void **state)
+{
+    struct fixture *f = *state;
+    struct fault_io fault = fault_io_make(-1, ENOSPC);
+    struct meter *meter = open_meter(f, &fault.io, 1000);
+    fault.countdown = 0;
+    assert_int_equal(meter_take(meter, 600, NULL), STATUS_OK);
+    assert_int_equal(meter_left(meter), 400);
+    fault.countdown = -1;
+    assert_int_equal(meter_take(meter, 100, NULL), STATUS_OK);
+    struct meter *next = open_meter(f, io_posix(), 1000);
+    assert_int_equal(meter_left(next), 300);
+    meter_close(next);
+    meter_close(meter);
+}
+
 #define METER_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -178,6 +194,7 @@ int main(void)
         METER_TEST(test_a_damaged_file_begins_anew),
         METER_TEST(test_the_budget_ends_and_a_day_later_there_is_a_new_one),
         METER_TEST(test_a_kill_spends_nothing_twice),
+        METER_TEST(test_a_full_disk_does_not_stop_what_makes_room),
         METER_TEST(test_taking_with_every_io_call_failing_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
