@@ -25,7 +25,8 @@ enum status downlink_start(struct io *io, const struct downlink_options *options
                            struct slots *slots, struct reports *reports, struct board *board,
                            struct downlink **out, struct err *err);
 void downlink_stop(struct downlink *downlink); /* NULL is fine */
-/* Waits until the active version is above `version`, ms have passed or a stop: true when it is. */
+/* Waits until a version above `version` is active and noted on the board, ms have passed or a stop:
+ * true when it is. */
 bool downlink_wait(struct downlink *downlink, int64_t version, int64_t ms);
 
 #endif
