@@ -146,14 +146,18 @@ static void agent_roll_back(struct agent *a, int64_t bad)
     reports_add_untold(a->reports, a->slots, "too many empty or unusable answers in probation");
 }
 
-/* n answers of this version, or none: an unusable one. */
-static void agent_watch(struct agent *a, int64_t version, int n)
+void agent_watch(struct agent *a, int64_t version, int64_t answers, int64_t bad)
 {
-    int64_t bad = n ? 0 : 1;
-    for (int i = 0; i < n; i++)
-        bad += a->answers[i].text[0] == '\0';
-    if (probation_note(a->probation, version, n ? n : 1, bad))
+    if (probation_note(a->probation, version, answers, bad))
         agent_roll_back(a, version);
+}
+
+static void agent_watch_batch(struct agent *a, int64_t version, int n)
+{
+    int64_t empty = 0;
+    for (int i = 0; i < n; i++)
+        empty += a->answers[i].text[0] == '\0';
+    agent_watch(a, version, n, empty);
 }
 
 /* One sample of a batch that failed as a whole: so that one bad question costs one answer. Numbers
@@ -165,13 +169,13 @@ static void agent_answer_one(struct agent *a, int i)
     enum status status = agent_answer_some(a, i, 1, &version, &err);
     if (status == STATUS_CORRUPT) {
         before = version;
-        agent_watch(a, version, 0);
+        agent_watch(a, version, 1, 1);
         mllm_release(slots_acquire(a->slots, &version));
         if (version != before)
             status = agent_answer_some(a, i, 1, &version, &err);
     }
     if (status == STATUS_OK) {
-        agent_watch(a, version, 1);
+        agent_watch_batch(a, version, 1);
         return;
     }
     board_note_error(&a->board, "agent", err.text);
@@ -183,7 +187,7 @@ static void agent_answer(struct agent *a)
     struct err problem = {0};
     int64_t version;
     if (agent_answer_some(a, 0, a->batched, &version, &problem) == STATUS_OK)
-        agent_watch(a, version, a->batched);
+        agent_watch_batch(a, version, a->batched);
     else
         for (int i = 0; i < a->batched; i++)
             agent_answer_one(a, i);

@@ -70,6 +70,9 @@ int64_t agent_seen(struct agent *a);
 void agent_note_version(struct agent *a);
 
 /* agent.c */
+/* So many answers by this version, `bad` of them empty or not finite: a version that fails its
+ * probation is left at once, and the cloud told. */
+void agent_watch(struct agent *a, int64_t version, int64_t answers, int64_t bad);
 void agent_close_window(struct agent *a);
 
 /* round.c: lockstep. A round is open when its segment is answered but its version not yet there. */

@@ -24,6 +24,7 @@ struct downlink {
     struct board *board;
     struct away away;
     char incoming[PATH_MAX];
+    bool squash; /* the next version is left alone: ask for one that passes over it */
     int poll_s;
     struct hash torn;      /* the patch whose transfer failed last, */
     int torn_count;        /* how often, */
@@ -214,7 +215,7 @@ static enum status downlink_update(struct downlink *d, const struct cloud_releas
     struct cloud_release release;
     int64_t started_ms = clock_monotonic_ms();
     *transfer = false;
-    TRY(cloud_manifest(d->cloud, listed->version, &release, err));
+    TRY(cloud_manifest(d->cloud, listed->version, listed->base_version, &release, err));
     TRY(downlink_check(listed, &release, err));
     struct buf patch = {.max = (size_t)release.size};
     enum status status = downlink_fetch(d, &release, &patch, err);
@@ -236,6 +237,7 @@ static void downlink_take(struct downlink *d, const struct cloud_release *releas
     enum status status = downlink_update(d, release, &transfer, &test, &err);
     if (status == STATUS_OK) {
         away_back(&d->away);
+        d->squash = false;
     } else if (transfer) {
         downlink_count_torn(d, &release->patch);
         downlink_refuse(d, release, &err,
@@ -269,7 +271,8 @@ static void downlink_poll(struct downlink *d)
     if (reports_flush(d->reports, d->cloud, d->slots, &unsent) != STATUS_OK)
         log_line(LOG_DEBUG, "downlink", "reports wait: %s", unsent.text);
     slots_info(d->slots, &info);
-    enum status status = cloud_next_release(d->cloud, info.version, d->poll_s, &release, &err);
+    enum status status =
+        cloud_next_release(d->cloud, info.version, d->squash, d->poll_s, &release, &err);
     if (status == STATUS_OK || status == STATUS_NOT_FOUND)
         away_back(&d->away);
     if (status == STATUS_NOT_FOUND) {
@@ -281,7 +284,9 @@ static void downlink_poll(struct downlink *d)
         away_wait(&d->away, &err, cloud_retry_after_ms(d->cloud), &d->ending);
     } else if (slots_blocked(d->slots, release.version, &release.patch) ||
                downlink_is_torn(d, &release.patch)) {
-        downlink_sleep(d, (int64_t)d->poll_s * 1000);
+        if (d->squash)
+            downlink_sleep(d, (int64_t)d->poll_s * 1000);
+        d->squash = true;
     } else {
         downlink_take(d, &release);
     }

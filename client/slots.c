@@ -363,9 +363,9 @@ enum status slots_apply(struct slots *slots, const void *patch, size_t len,
 {
     struct delta delta;
     struct hash hash;
-    struct selftest_report ignored;
+    struct selftest_report ignored = {.finite = false};
     report = report ? report : &ignored;
-    *report = (struct selftest_report){.finite = false};
+    *report = ignored;
     hash_bytes(patch, len, &hash);
     TRY(delta_decode(patch, len, &delta, err));
     pthread_mutex_lock(&slots->change);

@@ -275,14 +275,17 @@ static inline bool power_is_synced(const struct power_disk *d, int i)
 static inline void power_fill(struct power_disk *d, int file, const char *path)
 {
     FILE *out = fopen(path, "w");
-    for (int i = 0; out && i < d->at; i++) {
+    if (!out)
+        abort();
+    for (int i = 0; i < d->at; i++) {
         const struct power_op *op = &d->p->op[i];
         if (op->file != file || (op->kind != POWER_WRITE && op->kind != POWER_TRUNCATE))
             continue;
         bool synced = power_is_synced(d, i);
         if (op->kind == POWER_TRUNCATE) {
-            if (synced || power_keeps(d))
-                out = freopen(path, "w", out);
+            if ((synced || power_keeps(d)) && (fflush(out) != 0 || ftruncate(fileno(out), 0) != 0))
+                abort();
+            rewind(out);
             continue;
         }
         size_t len = op->len;
@@ -292,8 +295,7 @@ static inline void power_fill(struct power_disk *d, int file, const char *path)
             len = rng_below(&d->rng, (uint32_t)len + 1); /* torn */
         fwrite(op->bytes, 1, len, out);
     }
-    if (out)
-        fclose(out);
+    fclose(out);
 }
 
 static inline void power_apply_name(struct power_disk *d, const struct power_op *op)

@@ -110,9 +110,10 @@ static void drain(struct spool *spool, bool found[UPLOADS])
         while (i < UPLOADS && (strlen(upload_text[i]) != body.len ||
                                memcmp(upload_text[i], body.data, body.len) != 0))
             i++;
-        assert_in_range(i, 0, UPLOADS - 1);
-        assert_false(found[i]);
-        found[i] = true;
+        if (i < UPLOADS && !found[i])
+            found[i] = true;
+        else
+            fail_msg("an upload that is none of ours, or there twice");
         assert_int_equal(spool_done(spool, &item, NULL), STATUS_OK);
     }
     buf_free(&body);
