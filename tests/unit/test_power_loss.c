@@ -16,7 +16,7 @@
 #include "edge_patch.h"
 #include "tests/fault/power_io.h"
 
-enum { SEEDS = 6, UPLOADS = 3 };
+enum { SEEDS = 4, UPLOADS = 3 };
 
 struct fixture {
     char root[TINY_PATH], data[2 * TINY_PATH], model[2 * TINY_PATH], left[2 * TINY_PATH];

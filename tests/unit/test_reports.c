@@ -204,18 +204,24 @@ static void test_a_refused_report_is_set_aside(void **state)
 
 static void test_the_queue_is_bounded_and_keeps_the_latest(void **state)
 {
+    enum { REPORTS = 180 };
     struct fixture *f = *state;
-    for (int i = 0; i < 1000; i++)
-        assert_int_equal(add(f->reports, 1000 + i), STATUS_OK);
+    char reason[391] = "";
+    memset(reason, 'x', sizeof reason - 1);
+    for (int i = 0; i < REPORTS; i++) {
+        const struct report report = {
+            .version = 1000 + i, .outcome = "failed", .reason = reason, .seconds = -1};
+        assert_int_equal(reports_add(f->reports, &report, NULL), STATUS_OK);
+    }
     size_t waiting = reports_waiting(f->reports);
-    assert_in_range(waiting, 100, 999);
+    assert_in_range(waiting, 100, REPORTS - 1);
     f->answer[0] = ANSWER("200 OK");
     f->answer[1] = ANSWER("500 Oops");
     serve(f);
     assert_int_equal(flush_reports(f), STATUS_PEER);
     finish(f);
     char oldest[40];
-    snprintf(oldest, sizeof oldest, "{\"version\":%zu,", 2000 - waiting);
+    snprintf(oldest, sizeof oldest, "{\"version\":%zu,", 1000 + REPORTS - waiting);
     assert_non_null(strstr(f->asked[1], oldest));
 }
 
