@@ -43,12 +43,14 @@ whole_slot() { # WHEN: what state.json names is whole and was released
     [ -f "$work/edge/slots/v$version.safetensors" ] || die "$1: no slot of version $version"
 }
 
-highest=0
+starts() { grep -c "cam answers" "$work/edge.log" 2>/dev/null || true; }
+started_after() { [ "$(starts)" -gt "$1" ]; }
+
 for kill in $(seq "$count"); do
+    before=$(starts)
     edge_start edge "${load[@]}"
-    sleep "0.$((RANDOM % 9))$((RANDOM % 10))"
-    [ $((kill % 4)) -ne 0 ] || until_true "life $kill answers" status_is edge state running
-    [ $((kill % 3)) -ne 0 ] || sleep "$((RANDOM % 2)).$((RANDOM % 100))"
+    [ $((kill % 3)) -eq 0 ] || until_true "life $kill answers" started_after "$before"
+    sleep "$((RANDOM % 2)).$((RANDOM % 10))$((RANDOM % 10))"
     kill -0 "$edge_pid" 2>/dev/null || die "life $kill ended by itself"
     edge_kill
     whole_slot "kill $kill"
