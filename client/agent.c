@@ -2,6 +2,7 @@
  * agent_open.c. */
 #include "api/base/clock.h"
 #include "api/base/log.h"
+#include "api/base/notify.h"
 #include "api/wire/json.h"
 #include "client/agent_state.h"
 #include "client/stop.h"
@@ -10,7 +11,12 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { AGENT_DRY_CLOSE_MS = 2000, AGENT_DRY_STEP_MS = 200, AGENT_DRAIN_MS = 30000 };
+enum {
+    AGENT_PACE_STEP_MS = 1000,
+    AGENT_DRY_CLOSE_MS = 2000,
+    AGENT_DRY_STEP_MS = 200,
+    AGENT_DRAIN_MS = 30000
+};
 
 /* ---- gathering samples ---- */
 
@@ -24,7 +30,7 @@ static void agent_make_id(int64_t position, const char *name, char out[WINDOW_ID
             *c = '_';
 }
 
-static size_t agent_jpeg_bytes(struct agent *a, const uint8_t *pixels)
+size_t agent_jpeg_bytes(struct agent *a, const uint8_t *pixels)
 {
     buf_clear(&a->jpeg);
     if (image_encode_jpeg(pixels, a->side, a->side, 85, &a->jpeg, NULL) != STATUS_OK)
@@ -95,6 +101,13 @@ static void agent_print(const struct agent *a, const struct agent_sample *sample
     buf_free(&line);
 }
 
+void agent_keep_record(struct agent *a, const struct window_record *record)
+{
+    window_add(a->window, record);
+    a->open.raw_bytes += (int64_t)a->image_bytes;
+    a->open.jpeg_bytes += (int64_t)record->jpeg_bytes;
+}
+
 static void agent_record(struct agent *a, int i, const struct answer *answer, int64_t version)
 {
     const struct agent_sample *sample = &a->batch[i];
@@ -103,9 +116,7 @@ static void agent_record(struct agent *a, int i, const struct answer *answer, in
     snprintf(record.id, sizeof record.id, "%s", sample->id);
     snprintf(record.question, sizeof record.question, "%s", sample->question);
     snprintf(record.answer, sizeof record.answer, "%s", answer->text);
-    window_add(a->window, &record);
-    a->open.raw_bytes += (int64_t)a->image_bytes;
-    a->open.jpeg_bytes += (int64_t)sample->jpeg_bytes;
+    agent_keep_record(a, &record);
     if (a->options.json && !a->options.lockstep)
         agent_print(a, sample, answer, version);
 }
@@ -205,14 +216,18 @@ static void agent_pace(struct agent *a)
         return;
     if (a->due_ms < now - 1000.0)
         a->due_ms = now;
-    if (a->due_ms > now)
-        stop_sleep_ms((int64_t)(a->due_ms - now));
+    while (a->due_ms > now && !stop_requested()) {
+        double left = a->due_ms - now;
+        stop_sleep_ms(left < AGENT_PACE_STEP_MS ? (int64_t)left + 1 : AGENT_PACE_STEP_MS);
+        notify_alive(&a->notify);
+        now = (double)clock_monotonic_ms();
+    }
     a->due_ms += 1000.0 / a->options.rate;
 }
 
 /* ---- closing a window ---- */
 
-static enum status agent_emit(void *ctx, const struct window_upload *upload, struct err *err)
+enum status agent_emit(void *ctx, const struct window_upload *upload, struct err *err)
 {
     struct agent *a = ctx;
     const struct spool_facts facts = {.instances = upload->instances,
@@ -338,6 +353,7 @@ static enum status agent_boundary(struct agent *a, struct err *err)
 static enum status agent_loop(struct agent *a, struct err *err)
 {
     while (!stop_requested() && !agent_finished(a)) {
+        notify_alive(&a->notify);
         agent_pace(a);
         if (!agent_gather(a)) {
             agent_idle(a);
@@ -354,11 +370,14 @@ enum status agent_run(const struct agent_options *options, struct err *err)
 {
     struct agent *a;
     TRY(agent_open(options, &a, err));
-    if (a->options.lockstep && agent_round_is_open(a))
-        agent_finish_round(a);
     enum status status = agent_open_segment(a, err);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
+        notify_send(&a->notify, "READY=1");
+        if (a->options.lockstep && agent_round_is_open(a))
+            agent_finish_round(a);
         status = agent_loop(a, err);
+    }
+    notify_send(&a->notify, "STOPPING=1");
     agent_close_window(a);
     if (status == STATUS_OK && !stop_requested() && !uplink_drain(a->uplink, AGENT_DRAIN_MS))
         log_line(LOG_WARN, "agent", "uploads are left in the spool; the next start sends them");

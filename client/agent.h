@@ -12,16 +12,18 @@
 #include <stdint.h>
 
 struct agent_options {
-    const char *cloud_url, *model_dir, *source, *data_dir;
+    const char *cloud_url; /* NULL: uploads wait in the spool, nothing is polled (serve alone) */
+    const char *model_dir, *source, *data_dir;
     const char *device;                 /* NULL: DATA/device, made up at the first start */
     const char *device_class, *channel; /* of the fleet; NULL: none */
-    double agreement;                   /* with the version in use that a new one needs, 0..1 */
-    double budget;                      /* share of the instances to upload */
-    double rate;                        /* samples per second, 0: as fast as it can */
+    double agreement; /* with the version in use that a new one needs, up to 1; 0: SELFTEST_SHARE */
+    double budget;    /* share of the instances to upload */
+    double rate;      /* samples per second, 0: as fast as it can */
     int64_t window, keep, bits, threads;
     int64_t count;  /* stop after so many samples since the first start; 0: never */
     int64_t rounds; /* stop at this version (lockstep: after so many rounds); 0: never */
-    int64_t poll_s, seed, spool_bytes, spool_days;
+    int64_t poll_s, seed, spool_bytes;
+    int64_t spool_days;  /* that an upload may wait; 0: SPOOL_DAYS */
     int64_t daily_bytes; /* that may go up; 0: any number */
     int64_t segment;     /* samples per segment of world:drift, and per round in lockstep */
     bool lockstep;       /* after each segment: flush, ask for a round, wait for its version */

@@ -4,7 +4,6 @@
 #include "api/base/hash.h"
 #include "api/base/log.h"
 #include "client/agent_state.h"
-#include "client/stop.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -170,6 +169,17 @@ static enum status agent_open_board(struct agent *a, struct err *err)
     return board_commit(&a->board, err);
 }
 
+static enum status agent_open_links(struct agent *a, struct err *err)
+{
+    TRY(uplink_start(a->options.cloud_url, a->device, a->spool, a->meter, &a->board, &a->uplink,
+                     err));
+    struct downlink_options options = {.cloud_url = a->options.cloud_url,
+                                       .device = a->device,
+                                       .data_dir = a->options.data_dir,
+                                       .poll_s = (int)a->options.poll_s};
+    return downlink_start(a->io, &options, a->slots, a->reports, &a->board, &a->downlink, err);
+}
+
 /* Uploads of a window that the notebook knows as closed are free to go; of others, answered again,
  * none must be left. */
 static enum status agent_open_spool(struct agent *a, struct err *err)
@@ -178,9 +188,10 @@ static enum status agent_open_spool(struct agent *a, struct err *err)
     struct board_fields fields;
     TRY(meter_open(a->io, a->options.data_dir, meter_real_clock(), (uint64_t)a->options.daily_bytes,
                    &a->meter, err));
-    const struct spool_options options = {.max_bytes = (uint64_t)a->options.spool_bytes,
-                                          .max_age_s = a->options.spool_days * METER_DAY_S,
-                                          .meter = a->meter};
+    const struct spool_options options = {
+        .max_bytes = (uint64_t)a->options.spool_bytes,
+        .max_age_s = (a->options.spool_days ? a->options.spool_days : SPOOL_DAYS) * METER_DAY_S,
+        .meter = a->meter};
     TRY(io_join(path, sizeof path, a->options.data_dir, "spool", err));
     TRY(spool_open(a->io, path, &options, &a->spool, err));
     board_read_fields(&a->board, &fields);
@@ -202,7 +213,8 @@ static enum status agent_open_watch(struct agent *a, struct err *err)
     enum status status = replay_open(a->io, data_dir, a->device, m, &a->replay, err);
     mllm_release(m);
     TRY(status);
-    slots_set_selftest(a->slots, a->replay, a->options.agreement);
+    slots_set_selftest(a->slots, a->replay,
+                       a->options.agreement > 0 ? a->options.agreement : SELFTEST_SHARE);
     TRY(probation_open(a->io, data_dir, &a->probation, err));
     TRY(reports_open(a->io, &options, &a->reports, err));
     reports_add_untold(a->reports, a->slots, NULL);
@@ -221,13 +233,7 @@ static enum status agent_open_parts(struct agent *a, struct err *err)
     TRY(pool_create((int)a->options.threads, &a->pool, err));
     if (a->options.lockstep)
         TRY(cloud_create(a->options.cloud_url, a->device, &a->cloud, err));
-    TRY(uplink_start(a->options.cloud_url, a->device, a->spool, a->meter, &a->board, &a->uplink,
-                     err));
-    struct downlink_options options = {.cloud_url = a->options.cloud_url,
-                                       .device = a->device,
-                                       .data_dir = a->options.data_dir,
-                                       .poll_s = (int)a->options.poll_s};
-    return downlink_start(a->io, &options, a->slots, a->reports, &a->board, &a->downlink, err);
+    return a->options.cloud_url ? agent_open_links(a, err) : STATUS_OK;
 }
 
 enum status agent_open(const struct agent_options *options, struct agent **out, struct err *err)
@@ -240,7 +246,9 @@ enum status agent_open(const struct agent_options *options, struct agent **out, 
     a->lock_fd = -1;
     a->jpeg.max = LIMIT_IMAGE_BYTES;
     a->round_started_ms = clock_monotonic_ms();
-    enum status status = agent_open_parts(a, err);
+    enum status status = notify_init(&a->notify, err);
+    if (status == STATUS_OK)
+        status = agent_open_parts(a, err);
     if (status != STATUS_OK) {
         agent_close(a);
         return status;
@@ -265,7 +273,6 @@ static void agent_last_words(struct agent *a)
 
 void agent_close(struct agent *a)
 {
-    stop_request(); /* breaks off calls that wait at the cloud */
     uplink_stop(a->uplink);
     downlink_stop(a->downlink);
     if (a->board.io)

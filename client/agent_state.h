@@ -3,6 +3,7 @@
 #ifndef CDCCA_AGENT_STATE_H
 #define CDCCA_AGENT_STATE_H
 
+#include "api/base/notify.h"
 #include "client/agent.h"
 #include "client/board.h"
 #include "client/cloud.h"
@@ -54,7 +55,8 @@ struct agent {
     struct agent_open_window open;
     int64_t position; /* in the source, behind the last sample taken */
     uint64_t dropped_before;
-    double due_ms; /* when the next sample is due (rate) */
+    struct notify notify; /* told as long as the loop gets on */
+    double due_ms;        /* when the next sample is due (rate) */
     int64_t dry_since_ms, round_started_ms;
 };
 
@@ -69,7 +71,13 @@ int64_t agent_seen(struct agent *a);
 /* The notebook's version and hash from the slots. */
 void agent_note_version(struct agent *a);
 
-/* agent.c */
+/* agent.c; serve.c gathers its samples elsewhere and uses these, too. */
+/* What the picture at the model's size weighs as JPEG of quality 85; 0 when it cannot be told. */
+size_t agent_jpeg_bytes(struct agent *a, const uint8_t *pixels);
+/* Into the window (its visual tokens are in their place) and the open window's counters. */
+void agent_keep_record(struct agent *a, const struct window_record *record);
+/* window_close's emit: into the spool; ctx is the agent. */
+enum status agent_emit(void *ctx, const struct window_upload *upload, struct err *err);
 /* So many answers by this version, `bad` of them empty or not finite: a version that fails its
  * probation is left at once, and the cloud told. */
 void agent_watch(struct agent *a, int64_t version, int64_t answers, int64_t bad);

@@ -31,6 +31,7 @@ struct cloud {
     bool knows_no_devices; /* it refused to be asked for one */
     char reason[CURL_ERROR_SIZE];
     int64_t retry_after_ms;
+    const atomic_bool *ending; /* NULL: a stop alone breaks calls off */
 };
 
 /* Where a body goes: into memory, or through the io seam into a file. */
@@ -50,8 +51,9 @@ struct sink {
 
 static int cloud_on_progress(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
 {
-    (void)ctx, (void)a, (void)b, (void)c, (void)d;
-    return stop_requested();
+    const struct cloud *cloud = ctx;
+    (void)a, (void)b, (void)c, (void)d;
+    return stop_requested() || (cloud->ending && atomic_load(cloud->ending));
 }
 
 static enum status sink_open(struct sink *sink)
@@ -124,6 +126,7 @@ static enum status cloud_prepare(struct cloud *cloud, struct sink *sink, long ti
     curl_easy_setopt(curl, CURLOPT_TIMEOUT, timeout_s);
     curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, cloud_on_progress);
+    curl_easy_setopt(curl, CURLOPT_XFERINFODATA, cloud);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, sink_on_bytes);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, sink);
     return STATUS_OK;
@@ -261,6 +264,11 @@ void cloud_destroy(struct cloud *cloud)
         return;
     curl_easy_cleanup(cloud->curl);
     free(cloud);
+}
+
+void cloud_end_when(struct cloud *cloud, const atomic_bool *ending)
+{
+    cloud->ending = ending;
 }
 
 const char *cloud_url(const struct cloud *cloud)

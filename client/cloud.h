@@ -6,6 +6,7 @@
 
 #include "api/base/hash.h"
 #include "api/base/io.h"
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -14,6 +15,8 @@ struct cloud;
 /* url: "http://host:port[/prefix]" or https; USAGE when it is not. device goes into User-Agent. */
 enum status cloud_create(const char *url, const char *device, struct cloud **out, struct err *err);
 void cloud_destroy(struct cloud *cloud);
+/* Calls are broken off, too, when *ending (borrowed) becomes true. */
+void cloud_end_when(struct cloud *cloud, const atomic_bool *ending);
 const char *cloud_url(const struct cloud *cloud);
 
 /* Statuses of all calls:

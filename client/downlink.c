@@ -308,6 +308,7 @@ static enum status downlink_prepare(struct downlink *d, const struct downlink_op
     TRY(io_join(d->incoming, sizeof d->incoming, options->data_dir, "incoming", err));
     TRY(io_make_dirs(d->io, d->incoming, err));
     TRY(cloud_create(options->cloud_url, options->device, &d->cloud, err));
+    cloud_end_when(d->cloud, &d->ending);
     if (pthread_create(&d->thread, NULL, downlink_run, d) != 0)
         return err_set(err, STATUS_NO_MEMORY, "cannot start the updater's thread");
     return STATUS_OK;

@@ -24,7 +24,7 @@ struct downlink_options {
 enum status downlink_start(struct io *io, const struct downlink_options *options,
                            struct slots *slots, struct reports *reports, struct board *board,
                            struct downlink **out, struct err *err);
-void downlink_stop(struct downlink *downlink); /* NULL is fine */
+void downlink_stop(struct downlink *downlink); /* breaks off a call; NULL is fine */
 /* Waits until a version above `version` is active and noted on the board, ms have passed or a stop:
  * true when it is. */
 bool downlink_wait(struct downlink *downlink, int64_t version, int64_t ms);

@@ -43,11 +43,6 @@ enum status infer_default_model(char *out, size_t size, struct err *err)
 {
     static const char *const beside[] = {"../share/cdcca/models/student", "../models/student"};
     char program[PATH_MAX];
-#ifdef CDCCA_DATADIR
-    snprintf(out, size, "%s", CDCCA_DATADIR "/models/student");
-    if (infer_is_model(out))
-        return STATUS_OK;
-#endif
     infer_program_dir(program);
     for (size_t i = 0; i < sizeof beside / sizeof beside[0]; i++) {
         TRY(io_join(out, size, program, beside[i], err));
@@ -57,9 +52,12 @@ enum status infer_default_model(char *out, size_t size, struct err *err)
     snprintf(out, size, "models/student");
     if (infer_is_model(out))
         return STATUS_OK;
+    snprintf(out, size, "%s", CDCCA_DATADIR "/models/student");
+    if (infer_is_model(out))
+        return STATUS_OK;
     return err_set(err, STATUS_NOT_FOUND,
-                   "no built-in student at %s/{%s,%s} or models/student; name one with --model DIR",
-                   program, beside[0], beside[1]);
+                   "no built-in student at %s/{%s,%s}, models/student or %s; name a directory",
+                   program, beside[0], beside[1], out);
 }
 
 enum status infer_load(const char *dir, struct mllm **out, struct err *err)

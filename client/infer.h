@@ -13,8 +13,9 @@ enum { INFER_BATCH = 16, INFER_MAX_NEW = 12 };
 int infer_tokens(const struct mllm *m);
 int infer_width(const struct mllm *m);
 
-/* The student's directory when none is named: CDCCA_DATADIR/models/student, ../share/cdcca/models/
- * student or ../models/student beside the executable, models/student here. NOT_FOUND names them. */
+/* The student's directory when none is named: ../share/cdcca/models/student or ../models/student
+ * beside the executable, models/student here, or where it is installed (CDCCA_DATADIR). NOT_FOUND
+ * names them. */
 enum status infer_default_model(char *out, size_t size, struct err *err);
 /* mllm_load, and refuses a model that cannot answer about images. */
 enum status infer_load(const char *dir, struct mllm **out, struct err *err);

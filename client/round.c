@@ -71,13 +71,25 @@ static void round_follow(struct agent *a, struct request *request, int64_t base)
     board_note_error(&a->board, "round", text);
 }
 
+/* Until the spool is empty; false when the time is over first. */
+static bool round_drain(struct agent *a, int64_t until)
+{
+    bool empty = false;
+    while (!empty && !stop_requested() && clock_monotonic_ms() < until) {
+        notify_alive(&a->notify);
+        empty = uplink_drain(a->uplink, ROUND_WAIT_MS);
+    }
+    return empty;
+}
+
 /* Until the version after `base` is active, or the cloud's round ended without one. */
 static void round_wait(struct agent *a, int64_t base)
 {
     int64_t until = clock_monotonic_ms() + a->options.lockstep_timeout_s * 1000;
     struct request request = {0};
-    bool done = !uplink_drain(a->uplink, until - clock_monotonic_ms());
+    bool done = !round_drain(a, until);
     while (!done && !stop_requested() && clock_monotonic_ms() < until) {
+        notify_alive(&a->notify);
         done = downlink_wait(a->downlink, base, request.asked ? ROUND_WAIT_MS : 0);
         if (!done && !request.asked)
             round_ask(a, &request);

@@ -24,7 +24,7 @@
 #include "client/meter.h"
 #include <stdbool.h>
 
-enum { SPOOL_FILES_MAX = 4096 };
+enum { SPOOL_FILES_MAX = 4096, SPOOL_DAYS = 7 };
 
 struct spool_facts {      /* of one upload, for its place in the spool and for the report */
     uint32_t instances;   /* in it */

@@ -128,6 +128,8 @@ enum status uplink_start(const char *cloud_url, const char *device, struct spool
     u->body.max = LIMIT_UPLOAD_BYTES;
     away_init(&u->away, board, "uplink");
     enum status status = cloud_create(cloud_url, device, &u->cloud, err);
+    if (status == STATUS_OK)
+        cloud_end_when(u->cloud, &u->ending);
     if (status == STATUS_OK && pthread_create(&u->thread, NULL, uplink_run, u) != 0)
         status = err_set(err, STATUS_NO_MEMORY, "cannot start the uploader's thread");
     if (status != STATUS_OK) {

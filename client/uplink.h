@@ -16,7 +16,7 @@ enum status uplink_start(const char *cloud_url, const char *device, struct spool
 /* Waits until nothing is left that may go today and the counters say so, ms have passed or a stop:
  * true when it is so. */
 bool uplink_drain(struct uplink *uplink, int64_t ms);
-/* Breaks off a call only when stop_requested; else waits for the one under way. NULL is fine. */
+/* Breaks off the call under way: what it did not bring home stays in the spool. NULL is fine. */
 void uplink_stop(struct uplink *uplink);
 
 #endif

@@ -87,6 +87,24 @@ void window_clear(struct window *window)
     window->count = 0;
 }
 
+bool window_drop(struct window *window, const char *id)
+{
+    size_t floats = (size_t)window->tokens * (size_t)window->width;
+    int i = 0;
+    while (i < window->count && strcmp(window->record[i].id, id) != 0)
+        i++;
+    if (i == window->count)
+        return false;
+    int after = --window->count - i;
+    size_t floats = (size_t)window->tokens * (size_t)window->width;
+    memmove(window->visual + (size_t)i * floats, window->visual + ((size_t)i + 1) * floats,
+            (size_t)after * floats * sizeof(float));
+    memmove(&window->record[i], &window->record[i + 1], (size_t)after * sizeof window->record[0]);
+    for (; i < window->count; i++)
+        window->record[i].at = i;
+    return true;
+}
+
 /* ---- packing chosen instances into one upload ---- */
 
 struct pack { /* arrays of one payload under construction */
@@ -145,6 +163,7 @@ static enum status pack_add(struct pack *pack, const struct window_options *opti
         (struct payload_instance){.id = record->id,
                                   .question = record->question,
                                   .answer = record->answer,
+                                  .correction = record->correction,
                                   .entropy = record->entropy > 0 ? (double)record->entropy : 0,
                                   .first = (uint32_t)p->tokens,
                                   .count = (uint32_t)kept};
@@ -290,6 +309,25 @@ enum status window_close(struct window *window, const struct mllm *m, uint64_t i
     free(chosen);
     if (status == STATUS_OK)
         window->count = 0;
+    return status;
+}
+
+enum status window_pack_one(const struct window *window, const struct mllm *m, const float *visual,
+                            const struct window_record *record,
+                            enum status (*emit)(void *ctx, const struct window_upload *upload,
+                                                struct err *err),
+                            void *ctx, struct err *err)
+{
+    struct pack pack;
+    struct window_result result = {0};
+    struct closing closing = {.m = m, .emit = emit, .ctx = ctx, .result = &result};
+    TRY(pack_init(&pack, &window->options, m, 1, err));
+    pack.payload.base_version = record->version;
+    enum status status = pack_add(&pack, &window->options, m, visual, window->tokens, record,
+                                  window->options.seed, err);
+    if (status == STATUS_OK)
+        status = window_emit(&closing, &pack, err);
+    pack_deinit(&pack);
     return status;
 }
 

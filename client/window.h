@@ -25,6 +25,7 @@ struct window_options {
 struct window_record {
     char id[WINDOW_ID];
     char question[LIMIT_QUESTION + 1], answer[LIMIT_ANSWER + 1];
+    const char *correction; /* what a user said is right, borrowed; NULL: nothing */
     float entropy;
     size_t jpeg_bytes;
     int64_t version; /* that answered */
@@ -49,6 +50,8 @@ const struct window_record *window_record(const struct window *window, int i);
 const float *window_visual(const struct window *window, int at);
 /* Gives up what is in the window. */
 void window_clear(struct window *window);
+/* Takes the record with this id out, so that it is not drawn; false when it is not there. */
+bool window_drop(struct window *window, const char *id);
 
 struct window_upload { /* one closed upload, ready for the spool */
     const void *body;  /* zstd over cdcca.tokens/1; valid during the callback */
@@ -74,6 +77,14 @@ enum status window_close(struct window *window, const struct mllm *m, uint64_t i
                          enum status (*emit)(void *ctx, const struct window_upload *upload,
                                              struct err *err),
                          void *ctx, struct window_result *result, struct err *err);
+
+/* One record as an upload of its own, whatever the budget says (a correction). visual: its tokens.
+ * emit as in window_close. */
+enum status window_pack_one(const struct window *window, const struct mllm *m, const float *visual,
+                            const struct window_record *record,
+                            enum status (*emit)(void *ctx, const struct window_upload *upload,
+                                                struct err *err),
+                            void *ctx, struct err *err);
 
 /* The upload of one instance, for `ask`: which tokens would go and how many bytes they take. */
 enum status window_preview(const struct window_options *options, const struct mllm *m,

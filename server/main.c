@@ -3,11 +3,13 @@
  * under way answered, the writer's queue committed, the rest closed. */
 #include "api/base/clock.h"
 #include "api/base/log.h"
+#include "api/base/notify.h"
 #include "api/http/listen.h"
 #include "api/wire/options.h"
 #include "model/tensor/blas.h"
 #include "server/routes.h"
 #include "server/shared.h"
+#include "server/watchdog.h"
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -16,7 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { WRITES_WAITING = 256, DRAIN_MS = 4000 };
+enum { WRITES_WAITING = 256, DRAIN_MS = 4000, LOOK_S = 1 };
 
 struct serve_options {
     const char *listen, *data, *teacher, *student, *log_level;
@@ -70,6 +72,7 @@ static enum status log_level_set(const char *name, struct err *err)
 
 struct service {
     struct cloud cloud;
+    struct watchdog watchdog;
     struct http *http;
     int listen_fd;
     char bound[LISTEN_TEXT];
@@ -144,19 +147,35 @@ static void signals_block(sigset_t *stop)
     pthread_sigmask(SIG_BLOCK, stop, NULL);
 }
 
+/* Until a signal asks to stop; signs of life for a supervisor that wants them. */
+static void serve_wait(struct service *service, struct notify *notify, const sigset_t *stop)
+{
+    const struct timespec look = {.tv_sec = LOOK_S};
+    int got;
+    watchdog_init(&service->watchdog, service->cloud.writer);
+    while ((got = notify->period_ms ? sigtimedwait(stop, NULL, &look) : sigwaitinfo(stop, NULL)) <
+           0)
+        if (notify->period_ms && watchdog_alive(&service->watchdog))
+            notify_alive(notify);
+    log_line(LOG_INFO, "cloud", "%s, stopping", got == SIGINT ? "interrupted" : "terminated");
+}
+
 static enum status serve(const struct serve_options *options, struct err *err)
 {
     struct service service = {.cloud.io = io_posix(), .listen_fd = -1};
     sigset_t stop;
-    int got = 0;
+    struct notify notify;
     signals_block(&stop);
-    enum status status = service_open(&service, options, err);
+    enum status status = notify_init(&notify, err);
+    if (status == STATUS_OK)
+        status = service_open(&service, options, err);
     if (status == STATUS_OK)
         status = service_start(&service, options, err);
     if (status == STATUS_OK) {
         log_line(LOG_INFO, "cloud", "listening on http://%s", service.bound);
-        sigwait(&stop, &got);
-        log_line(LOG_INFO, "cloud", "%s, stopping", got == SIGINT ? "interrupted" : "terminated");
+        notify_send(&notify, "READY=1");
+        serve_wait(&service, &notify, &stop);
+        notify_send(&notify, "STOPPING=1");
     }
     service_close(&service);
     return status;

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # run.sh: every check, one after another; called by ./quickstart test. Goes on after a failure, so
 # that one run shows them all; ends with "N passed, N failed" and fails when anything did.
+# With --packages the Debian packages, too, which take minutes: debootstrap makes a system for them.
 # Each build has a folder of its own under build/ (CMakePresets.json), each step a log in build/logs.
 set -uo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
@@ -30,7 +31,7 @@ format_check() {
 
 scripts_check() {
     local script
-    for script in quickstart .ci/run demo/*.sh tests/*.sh tests/*/*.sh; do
+    for script in quickstart .ci/run demo/*.sh packaging/*.sh tests/*.sh tests/*/*.sh; do
         bash -n "$script" || return 1
     done
 }
@@ -63,6 +64,13 @@ tidy_all() {
         xargs -0 -n 1 -P "$(nproc)" clang-tidy-14 -p build/clang --quiet
 }
 
+# Where the machine cannot make a clean system, the reason is in the log.
+packages_check() {
+    local code=0
+    tests/package/test_package.sh || code=$?
+    [ "$code" -eq 0 ] || [ "$code" -eq 77 ]
+}
+
 main() {
     export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1
     check "format" format_check
@@ -72,6 +80,7 @@ main() {
     check "build tsan" build_preset tsan && test_preset tsan -R "$threaded"
     check "build clang" build_preset clang && check "clang-tidy" tidy_all
     check "cppcheck" cppcheck_all
+    [[ " $* " != *" --packages "* ]] || check "debian packages" packages_check
     say ""
     printf '%d passed, %d failed\n' "$passed" "$failed"
     [ "$failed" -eq 0 ]

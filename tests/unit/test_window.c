@@ -243,6 +243,63 @@ static void test_preview_is_what_would_be_sent(void **state)
     free(visual);
 }
 
+static void test_a_correction_is_an_upload_of_its_own(void **state)
+{
+    struct fixture *f = *state;
+    struct err err = {0};
+    struct payload p;
+    struct window_record record = {.id = "id-2", .question = "is there a square?", .answer = "no"};
+    record.correction = "yes";
+    record.version = 3;
+    make_window(f, 4, 0);
+    fill(f, 4, 3);
+    size_t floats = (size_t)infer_tokens(f->m) * (size_t)infer_width(f->m);
+    float *visual = calloc(floats, sizeof *visual);
+    assert_non_null(visual);
+    visual[7] = 1;
+    assert_int_equal(window_pack_one(f->window, f->m, visual, &record, collect, f, &err),
+                     STATUS_OK);
+    decode(&f->uploads[0], &p);
+    assert_int_equal(p.instances, 1);
+    assert_int_equal(p.base_version, 3);
+    assert_string_equal(p.instance[0].correction, "yes");
+    assert_string_equal(p.instance[0].answer, "no");
+    payload_free(&p);
+    f->fail = true;
+    assert_int_equal(window_pack_one(f->window, f->m, visual, &record, collect, f, &err),
+                     STATUS_DISK_FULL);
+    free(visual);
+}
+
+/* What is corrected is not drawn again; the others keep their own tokens. */
+static void test_a_dropped_record_is_not_drawn(void **state)
+{
+    struct fixture *f = *state;
+    struct payload p;
+    make_window(f, 4, 1);
+    fill(f, 4, 0);
+    assert_false(window_drop(f->window, "id-4"));
+    assert_true(window_drop(f->window, "id-1"));
+    assert_false(window_drop(f->window, "id-1"));
+    assert_int_equal(close_window(f, 0, 3, 0).sampled, 3);
+    decode(&f->uploads[0], &p);
+    assert_int_equal(p.instances, 3);
+    assert_string_equal(p.instance[0].id, "id-0");
+    assert_string_equal(p.instance[1].id, "id-2");
+    assert_string_equal(p.instance[2].id, "id-3");
+    float first[16], second[16];
+    assert_int_equal(p.width, 16);
+    float *tokens = calloc((size_t)p.instance[2].count * 16, sizeof *tokens);
+    assert_non_null(tokens);
+    payload_dequantize(&p, 1, tokens);
+    memcpy(first, tokens, sizeof first);
+    payload_dequantize(&p, 2, tokens);
+    memcpy(second, tokens, sizeof second);
+    assert_false(memcmp(first, second, sizeof first) == 0);
+    free(tokens);
+    payload_free(&p);
+}
+
 #define WINDOW_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -254,6 +311,8 @@ int main(void)
         WINDOW_TEST(test_uploads_are_bounded_and_of_one_version),
         WINDOW_TEST(test_no_budget_no_upload),
         WINDOW_TEST(test_a_full_disk_is_reported),
+        WINDOW_TEST(test_a_correction_is_an_upload_of_its_own),
+        WINDOW_TEST(test_a_dropped_record_is_not_drawn),
         WINDOW_TEST(test_preview_is_what_would_be_sent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
