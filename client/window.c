@@ -96,7 +96,6 @@ bool window_drop(struct window *window, const char *id)
     if (i == window->count)
         return false;
     int after = --window->count - i;
-    size_t floats = (size_t)window->tokens * (size_t)window->width;
     memmove(window->visual + (size_t)i * floats, window->visual + ((size_t)i + 1) * floats,
             (size_t)after * floats * sizeof(float));
     memmove(&window->record[i], &window->record[i + 1], (size_t)after * sizeof window->record[0]);
