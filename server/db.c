@@ -1,18 +1,23 @@
-/* See db.h. */
+/* See db.h. A statement that was prepared is kept and used again for the same text: preparing one
+ * costs several times what running it does. Those in use are not in the cache, so that a visitor
+ * may ask the same again. */
 #include "server/db.h"
 #include <errno.h>
 #include <sqlite3.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
 
-enum { BUSY_MS = 5000 };
+enum { BUSY_MS = 5000, CACHED = 32 };
 
-/* The two names are only ever pointers: to SQLite's handle, and to its statement at a row. */
-static sqlite3 *handle(struct db *db)
-{
-    return (sqlite3 *)(void *)db;
-}
+struct db {
+    sqlite3 *handle;
+    sqlite3_stmt *cache[CACHED]; /* NULL: free */
+    unsigned next;               /* the place to give up when all are taken */
+};
 
+/* A row is only ever a pointer: to SQLite's statement that stands at it. */
 static sqlite3_stmt *statement_of(struct db_row *row)
 {
     return (sqlite3_stmt *)(void *)row;
@@ -45,32 +50,75 @@ enum status db_open(const char *path, bool writable, struct db **out, struct err
         return status;
     }
     sqlite3_busy_timeout(db, BUSY_MS);
-    *out = (struct db *)(void *)db;
+    *out = calloc(1, sizeof **out);
+    if (!*out) {
+        sqlite3_close(db);
+        return err_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    (*out)->handle = db;
     if (writable)
         status = db_exec(
             *out, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;", err);
-    if (status != STATUS_OK)
+    if (status != STATUS_OK) {
         db_close(*out);
+        *out = NULL;
+    }
     return status;
 }
 
 void db_close(struct db *db)
 {
-    sqlite3_close(handle(db));
+    if (!db)
+        return;
+    for (int i = 0; i < CACHED; i++)
+        sqlite3_finalize(db->cache[i]);
+    sqlite3_close(db->handle);
+    free(db);
 }
 
 enum status db_exec(struct db *db, const char *sql, struct err *err)
 {
-    if (sqlite3_exec(handle(db), sql, NULL, NULL, NULL) == SQLITE_OK)
+    if (sqlite3_exec(db->handle, sql, NULL, NULL, NULL) == SQLITE_OK)
         return STATUS_OK;
-    return db_error(handle(db), err);
+    return db_error(db->handle, err);
+}
+
+static sqlite3_stmt *cache_take(struct db *db, const char *sql)
+{
+    for (int i = 0; i < CACHED; i++) {
+        sqlite3_stmt *statement = db->cache[i];
+        if (!statement || strcmp(sqlite3_sql(statement), sql) != 0)
+            continue;
+        db->cache[i] = NULL;
+        return statement;
+    }
+    return NULL;
+}
+
+/* Done with a statement, which may be NULL: back to the cache, without its values. */
+static void cache_put(struct db *db, sqlite3_stmt *statement)
+{
+    int i = 0;
+    if (!statement)
+        return;
+    sqlite3_reset(statement);
+    sqlite3_clear_bindings(statement);
+    while (i < CACHED && db->cache[i])
+        i++;
+    if (i == CACHED) {
+        i = (int)(db->next++ % CACHED);
+        sqlite3_finalize(db->cache[i]);
+    }
+    db->cache[i] = statement;
 }
 
 static enum status prepare(struct db *db, sqlite3_stmt **out, struct err *err, const char *sql,
                            const char *kinds, va_list values)
 {
-    if (sqlite3_prepare_v2(handle(db), sql, -1, out, NULL) != SQLITE_OK)
-        return db_error(handle(db), err);
+    *out = cache_take(db, sql);
+    if (!*out &&
+        sqlite3_prepare_v3(db->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, out, NULL) != SQLITE_OK)
+        return db_error(db->handle, err);
     for (int i = 0; kinds[i]; i++) {
         if (kinds[i] == 'i')
             sqlite3_bind_int64(*out, i + 1, va_arg(values, int64_t));
@@ -88,19 +136,19 @@ enum status db_change(struct db *db, struct err *err, const char *sql, const cha
     enum status status = prepare(db, &statement, err, sql, kinds, values);
     va_end(values);
     if (status == STATUS_OK && sqlite3_step(statement) != SQLITE_DONE)
-        status = db_error(handle(db), err);
-    sqlite3_finalize(statement);
+        status = db_error(db->handle, err);
+    cache_put(db, statement);
     return status;
 }
 
 int64_t db_last_id(struct db *db)
 {
-    return sqlite3_last_insert_rowid(handle(db));
+    return sqlite3_last_insert_rowid(db->handle);
 }
 
 int64_t db_changed(struct db *db)
 {
-    return sqlite3_changes(handle(db));
+    return sqlite3_changes(db->handle);
 }
 
 static enum status walk(struct db *db, struct err *err, db_visit *visit, void *ctx, const char *sql,
@@ -115,8 +163,8 @@ static enum status walk(struct db *db, struct err *err, db_visit *visit, void *c
         more = visit(ctx, (struct db_row *)(void *)statement);
     }
     if (status == STATUS_OK && code != SQLITE_DONE && code != SQLITE_ROW)
-        status = db_error(handle(db), err);
-    sqlite3_finalize(statement);
+        status = db_error(db->handle, err);
+    cache_put(db, statement);
     return status == STATUS_OK && rows == 0 ? STATUS_NOT_FOUND : status;
 }
 

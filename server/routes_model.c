@@ -60,14 +60,14 @@ enum status model_get(struct http_request *request, struct err *err)
 {
     struct cloud *cloud = request->app;
     const struct facts *facts = learner_facts(cloud->learner);
-    struct store_totals totals;
+    int64_t version = 0;
     char set_hash[HASH_HEX];
     snprintf(set_hash, sizeof set_hash, "%s", facts->set_hash);
-    TRY(store_totals(cloud->store, &totals, err));
-    if (totals.version)
-        TRY(store_release(cloud->store, totals.version, copy_set_hash, set_hash, err));
+    TRY(store_version(cloud->store, &version, err));
+    if (version)
+        TRY(store_release(cloud->store, version, copy_set_hash, set_hash, err));
     json *out = json_object_new();
-    if (out && model_fill(out, facts, totals.version, set_hash))
+    if (out && model_fill(out, facts, version, set_hash))
         return http_reply_json(request, 200, out, err);
     json_free(out);
     return err_set(err, STATUS_NO_MEMORY, "out of memory");

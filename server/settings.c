@@ -17,7 +17,7 @@ static const struct number {
     {"repr", offsetof(struct settings, distill.repr), 0, 1000},
     {"ce", offsetof(struct settings, distill.ce), 0, 1000},
     {"kl", offsetof(struct settings, distill.kl), 0, 1000},
-    {"temperature", offsetof(struct settings, distill.temperature), 0.05, 100},
+    {"temperature", offsetof(struct settings, distill.temperature), 0.1, 100},
     {"holdout", offsetof(struct settings, distill.holdout), 0, 0.9},
     {"selected_share", offsetof(struct settings, compress.selected_share), 0.001, 1},
 };
@@ -52,7 +52,7 @@ static enum status integers_read(const json *value, struct settings *out, struct
     int64_t steps = out->distill.steps, batch = out->distill.batch;
     int64_t seed = (int64_t)out->distill.seed, budget = (int64_t)out->compress.budget_bytes;
     TRY(json_opt_int(value, "steps", 1, 10000, &steps, err));
-    TRY(json_opt_int(value, "batch", 1, 1024, &batch, err));
+    TRY(json_opt_int(value, "batch", 1, 256, &batch, err));
     TRY(json_opt_int(value, "seed", 0, INT64_MAX, &seed, err));
     TRY(json_opt_int(value, "budget_bytes", 0, LIMIT_DELTA_BYTES, &budget, err));
     out->distill.steps = (int)steps;

@@ -182,6 +182,9 @@ enum status store_apply(struct store *store, struct store_job *jobs, size_t coun
     enum status status = db_exec(store->writer, "BEGIN IMMEDIATE", &problem);
     for (size_t i = 0; i < count && status == STATUS_OK; i++)
         job_run(store, &jobs[i]);
+    enum status synced = blobs_sync(&store->blobs, store->io, &problem);
+    if (status == STATUS_OK)
+        status = synced;
     if (status == STATUS_OK)
         status = db_exec(store->writer, "COMMIT", &problem);
     if (status != STATUS_OK)
@@ -238,7 +241,7 @@ enum status store_upload_add(struct store *store, struct upload *upload, const v
     if (status != STATUS_NOT_FOUND)
         return status;
     TRY(store_upload_path(store, upload->sha256, path, sizeof path, err));
-    TRY(io_write_file(store->io, path, data, len, err));
+    TRY(blobs_write(&store->blobs, store->io, path, data, len, err));
     return upload_insert(store, upload, err);
 }
 

@@ -126,6 +126,8 @@ struct store_totals {
     int64_t uploads, instances;      /* in all */
     int64_t new_instances, new_last; /* not used by a round; the last such upload's id */
 };
+/* Looks at every upload; where only the version is wanted, store_version is there. */
 enum status store_totals(struct store *store, struct store_totals *out, struct err *err);
+enum status store_version(struct store *store, int64_t *version, struct err *err);
 
 #endif

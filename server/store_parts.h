@@ -2,6 +2,7 @@
 #ifndef CDCCA_STORE_PARTS_H
 #define CDCCA_STORE_PARTS_H
 
+#include "server/blobs.h"
 #include "server/db.h"
 #include "server/store.h"
 #include <pthread.h>
@@ -12,10 +13,11 @@ struct store {
     struct io *io;
     char dir[STORE_PATH];
     int lock_fd;
-    pthread_mutex_t write_lock; /* guards writer and doomed; held for a whole group of jobs */
+    pthread_mutex_t write_lock; /* guards writer to blobs; held for a whole group of jobs */
     struct db *writer;
     char doomed[STORE_DOOMED][HASH_HEX]; /* blobs to remove once their rows' end is committed */
     int doomed_count;
+    struct blobs blobs;        /* of this group, not yet durable */
     pthread_mutex_t read_lock; /* guards reader; held for one query */
     struct db *reader;
 };

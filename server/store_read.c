@@ -210,3 +210,12 @@ enum status store_totals(struct store *store, struct store_totals *out, struct e
     pthread_mutex_unlock(&store->read_lock);
     return status;
 }
+
+enum status store_version(struct store *store, int64_t *version, struct err *err)
+{
+    pthread_mutex_lock(&store->read_lock);
+    enum status status =
+        db_int(store->reader, err, version, "SELECT coalesce(max(version),0) FROM releases", "");
+    pthread_mutex_unlock(&store->read_lock);
+    return status;
+}

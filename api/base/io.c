@@ -190,13 +190,8 @@ enum status io_append(struct io *io, int fd, const char *path, const void *data,
     return STATUS_OK;
 }
 
-/* After the rename only the directory's own sync makes the new name durable. */
-static enum status sync_parent(struct io *io, const char *path, struct err *err)
+enum status io_sync_dir(struct io *io, const char *dir, struct err *err)
 {
-    char dir[PATH_MAX];
-    const char *slash = strrchr(path, '/');
-    size_t len = slash ? (size_t)(slash - path) : 1;
-    snprintf(dir, sizeof dir, "%.*s", (int)(len ? len : 1), slash ? path : ".");
     int fd = io->open(io, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     if (fd < 0)
         return io_error(err, "open", dir, errno);
@@ -205,6 +200,16 @@ static enum status sync_parent(struct io *io, const char *path, struct err *err)
         status = io_error(err, "sync", dir, errno);
     io->close(io, fd);
     return status;
+}
+
+/* After the rename only the directory's own sync makes the new name durable. */
+static enum status sync_parent(struct io *io, const char *path, struct err *err)
+{
+    char dir[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    size_t len = slash ? (size_t)(slash - path) : 1;
+    snprintf(dir, sizeof dir, "%.*s", (int)(len ? len : 1), slash ? path : ".");
+    return io_sync_dir(io, dir, err);
 }
 
 static enum status temporary_name(char *out, size_t size, const char *path, struct err *err)
@@ -233,7 +238,7 @@ void io_abandon(struct io *io, int *fd, const char *path)
         io->unlink(io, temporary);
 }
 
-enum status io_finish(struct io *io, int *fd, const char *path, struct err *err)
+enum status io_settle(struct io *io, int *fd, const char *path, struct err *err)
 {
     char temporary[PATH_MAX];
     enum status status = temporary_name(temporary, sizeof temporary, path, err);
@@ -248,6 +253,12 @@ enum status io_finish(struct io *io, int *fd, const char *path, struct err *err)
         io_abandon(io, fd, path);
         return status;
     }
+    return STATUS_OK;
+}
+
+enum status io_finish(struct io *io, int *fd, const char *path, struct err *err)
+{
+    TRY(io_settle(io, fd, path, err));
     return sync_parent(io, path, err);
 }
 

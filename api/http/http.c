@@ -38,6 +38,7 @@ struct exchange {
     struct watch *watch;
     struct target target;
     struct err target_problem;
+    const char *target_end; /* behind its NUL: where the library puts the version */
     char params[TARGET_BYTES], type[TYPE_MAX];
     const struct http_route *route;
     enum stage stage;
@@ -63,10 +64,17 @@ struct http {
     bool stopping;
 };
 
+/* More threads than cores only wake each other up. Two at least: one may be in a long answer. */
+static int threads_default(void)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return cores < 2 ? 2 : cores > 16 ? 16 : (int)cores;
+}
+
 struct http_config http_defaults(void)
 {
     return (struct http_config){
-        .threads = 4,
+        .threads = threads_default(),
         .connections = 1024,
         .bodies_bytes = 128u << 20,
         .limits =
@@ -140,16 +148,29 @@ static enum MHD_Result exchange_run(struct exchange *x)
 /* ---- what can be refused at the headers ---- */
 
 struct framing {
-    int lengths, encodings;
-    bool odd;
+    int lengths, encodings, hosts;
+    bool odd, nameless; /* of the body; a header whose name is none */
     uint64_t length;
 };
+
+/* RFC 9110, 5.6.2. "Transfer-Encoding : chunked" arrives here with its space, and is neither
+ * Transfer-Encoding nor harmless: another server on the way may have read it so. */
+static bool is_token(const char *name)
+{
+    static const char marks[] = "!#$%&'*+-.^_`|~";
+    const char *p = name;
+    while (isalnum((unsigned char)*p) || (*p && strchr(marks, *p)))
+        p++;
+    return p > name && !*p;
+}
 
 static enum MHD_Result on_header(void *ctx, enum MHD_ValueKind kind, const char *name,
                                  const char *value)
 {
     struct framing *framing = ctx;
     (void)kind;
+    framing->nameless |= !is_token(name);
+    framing->hosts += strcasecmp(name, "Host") == 0;
     if (strcasecmp(name, "Content-Length") == 0) {
         framing->lengths++;
         framing->odd |= !value || strspn(value, "0123456789") != strlen(value) ||
@@ -162,13 +183,22 @@ static enum MHD_Result on_header(void *ctx, enum MHD_ValueKind kind, const char 
     return MHD_YES;
 }
 
-static enum status framing_check(struct exchange *x, struct framing *framing, struct err *err)
+static enum status framing_check(struct exchange *x, const char *version, struct framing *framing,
+                                 struct err *err)
 {
     MHD_get_connection_values(x->connection, MHD_HEADER_KIND, on_header, framing);
     if (framing->odd || framing->lengths + framing->encodings > 1)
         return err_set(err, STATUS_USAGE,
                        "the body must be framed by one Content-Length or by Transfer-Encoding: "
                        "chunked, not by both, twice or otherwise");
+    if (version != x->target_end)
+        return err_set(err, STATUS_USAGE, "the request target holds a NUL byte");
+    if (framing->nameless)
+        return err_set(err, STATUS_USAGE,
+                       "a header's name is made of letters, digits and !#$%%&'*+-.^_`|~ alone, and "
+                       "its colon follows at once");
+    if (framing->hosts > 1)
+        return err_set(err, STATUS_USAGE, "a request has one Host header; this has several");
     return STATUS_OK;
 }
 
@@ -266,7 +296,7 @@ static enum MHD_Result exchange_refuse_now(struct exchange *x, int status, const
     return exchange_send(x);
 }
 
-static enum MHD_Result exchange_begin(struct exchange *x, const char *method)
+static enum MHD_Result exchange_begin(struct exchange *x, const char *method, const char *version)
 {
     struct framing framing = {0};
     struct err err = {0};
@@ -276,7 +306,7 @@ static enum MHD_Result exchange_begin(struct exchange *x, const char *method)
     x->http->active++;
     x->counted = true;
     pthread_mutex_unlock(&x->http->lock);
-    if (framing_check(x, &framing, &err) != STATUS_OK)
+    if (framing_check(x, version, &framing, &err) != STATUS_OK)
         return exchange_refuse_now(x, 400, &err);
     x->stage = STAGE_BODY;
     watch_phase(x->watch, WATCH_BODY, 0);
@@ -465,6 +495,7 @@ static void *on_target(void *ctx, const char *raw, struct MHD_Connection *connec
     x->request.app = x->http->config.app;
     x->request.type = x->type;
     x->request.response.fd = -1;
+    x->target_end = raw + strlen(raw) + 1;
     target_parse(raw, &x->target, &x->target_problem);
     x->request.path = x->target.path;
     x->request.target = &x->target;
@@ -479,12 +510,12 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
                                   size_t *size, void **state)
 {
     struct exchange *x = *state;
-    (void)ctx, (void)connection, (void)url, (void)version;
+    (void)ctx, (void)connection, (void)url;
     if (!x)
         return MHD_NO;
     switch (x->stage) {
     case STAGE_HEADERS:
-        return exchange_begin(x, method);
+        return exchange_begin(x, method, version);
     case STAGE_BODY:
         return *size ? exchange_body(x, data, size) : exchange_complete(x);
     case STAGE_WAITING:

@@ -23,6 +23,13 @@ static void reply_reset(struct http_request *request, int status)
     *response = (struct http_response){.status = status, .fd = -1, .body = {.max = REPLY_MAX}};
 }
 
+static void text_copy(char *out, size_t size, const char *text)
+{
+    size_t len = strnlen(text, size - 1);
+    memcpy(out, text, len);
+    out[len] = '\0';
+}
+
 void http_reply_header(struct http_request *request, const char *name, const char *value)
 {
     struct http_response *response = &request->response;
@@ -32,8 +39,8 @@ void http_reply_header(struct http_request *request, const char *name, const cha
     if (i == HTTP_HEADERS)
         return;
     struct http_header *header = &response->header[i];
-    snprintf(header->name, sizeof header->name, "%.31s", name);
-    snprintf(header->value, sizeof header->value, "%.*s", HTTP_VALUE - 1, value);
+    text_copy(header->name, sizeof header->name, name);
+    text_copy(header->value, sizeof header->value, value);
     response->headers += i == response->headers;
 }
 

@@ -17,8 +17,11 @@ static enum status path_check(const char *path, struct err *err)
         if (!path_char(*p))
             return err_set(err, STATUS_USAGE,
                            "paths of this service are made of letters, digits and . _ - / alone");
-    if (strstr(path, "//") || strstr(path, "/../") || strstr(path, "/./"))
-        return err_set(err, STATUS_USAGE, "the path holds an empty or a dot segment");
+    for (const char *p = path; (p = strchr(p, '/')) != NULL;) {
+        size_t dots = strspn(++p, ".");
+        if (*p == '/' || (dots > 0 && dots < 3 && (p[dots] == '/' || p[dots] == '\0')))
+            return err_set(err, STATUS_USAGE, "the path holds an empty or a dot segment");
+    }
     return STATUS_OK;
 }
 

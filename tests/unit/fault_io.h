@@ -19,10 +19,10 @@ enum fault_call {
 };
 
 struct fault_io {
-    struct io io;  /* first: what the code under test is given */
-    int countdown; /* this many calls go well, then one fails; below 0: none fails */
-    int error;     /* its errno */
-    int calls[FAULT_CALLS];
+    struct io io;          /* first: what the code under test is given */
+    _Atomic int countdown; /* this many calls go well, then one fails; below 0: none fails */
+    int error;             /* its errno */
+    _Atomic int calls[FAULT_CALLS];
     bool trickle; /* one byte at a time, every other call interrupted */
     bool interrupted;
 };

@@ -246,6 +246,33 @@ static void a_full_disk_refuses_and_recovers(void **state)
     }
 }
 
+enum { GROUP = 8 };
+
+/* The directory is synced once for all blobs of a group; when any sync fails, none is stored. */
+static void a_group_is_synced_at_once_or_not_stored(void **state)
+{
+    struct place *place = *state;
+    struct adding adding[GROUP];
+    struct store_job jobs[GROUP];
+    char content[GROUP][16];
+    for (int failing = 1; failing >= 0; failing--) {
+        for (int i = 0; i < GROUP; i++) {
+            snprintf(content[i], sizeof content[i], "content %d", i);
+            adding[i] = (struct adding){.content = content[i]};
+            jobs[i] = (struct store_job){.run = add_run, .ctx = &adding[i]};
+        }
+        memset(place->io.calls, 0, sizeof place->io.calls);
+        place->io.countdown = failing ? 2 * GROUP : -1; /* open and write of each, then a sync */
+        enum status status = store_apply(place->store, jobs, GROUP, NULL);
+        assert_int_equal(place->io.calls[FAULT_SYNC], failing ? GROUP : GROUP + 1);
+        assert_int_equal(status, failing ? STATUS_DISK_FULL : STATUS_OK);
+        for (int i = 0; i < GROUP; i++)
+            assert_int_equal(jobs[i].status, status);
+        place->io.countdown = -1;
+        assert_int_equal(totals(place).uploads, failing ? 0 : GROUP);
+    }
+}
+
 static void a_directory_has_one_owner(void **state)
 {
     struct place *place = *state;
@@ -333,6 +360,7 @@ int main(void)
         PLACED(deleting_removes_the_bytes_unless_they_came_back),
         PLACED(a_round_owns_its_uploads),
         PLACED(a_full_disk_refuses_and_recovers),
+        PLACED(a_group_is_synced_at_once_or_not_stored),
         PLACED(a_directory_has_one_owner),
         PLACED(a_damaged_database_is_said_to_be),
         PLACED(the_writer_refuses_beyond_its_queue_and_finishes_the_rest),
