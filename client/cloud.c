@@ -19,6 +19,7 @@
 enum {
     CLOUD_URL = 1024,
     CLOUD_ANSWER_MAX = 1 << 20,
+    CLOUD_PATCH = 96, /* a patch's path */
     CLOUD_CONNECT_S = 5,
     CLOUD_STALL_S = 20, /* slower than CLOUD_STALL_BYTES a second for this long: given up */
     CLOUD_STALL_BYTES = 64,
@@ -495,13 +496,13 @@ static enum status cloud_find_release(const json *root, int64_t after, struct cl
 }
 
 /* The list itself, asked for this device where the cloud knows what that is. */
-static enum status cloud_list_releases(struct cloud *cloud, int64_t after, int wait_s,
+static enum status cloud_list_releases(struct cloud *cloud, int64_t after, bool squash, int wait_s,
                                        struct buf *answer, struct err *err)
 {
     char path[96 + LIMIT_ID];
     if (!cloud->knows_no_devices) {
-        snprintf(path, sizeof path, "/deltas?after=%" PRId64 "&device=%s&wait=%d", after,
-                 cloud->device, wait_s);
+        snprintf(path, sizeof path, "/deltas?after=%" PRId64 "&device=%s%s&wait=%d", after,
+                 cloud->device, squash ? "&squash=1" : "", wait_s);
         enum status status = cloud_get(cloud, path, wait_s + CLOUD_CALL_S, answer, err);
         if (status != STATUS_REFUSED)
             return status;
@@ -513,13 +514,13 @@ static enum status cloud_list_releases(struct cloud *cloud, int64_t after, int w
     return status;
 }
 
-enum status cloud_next_release(struct cloud *cloud, int64_t after, int wait_s,
+enum status cloud_next_release(struct cloud *cloud, int64_t after, bool squash, int wait_s,
                                struct cloud_release *out, struct err *err)
 {
     static const char path[] = "/deltas";
     struct buf answer = {.max = CLOUD_ANSWER_MAX};
     json *root = NULL;
-    enum status status = cloud_list_releases(cloud, after, wait_s, &answer, err);
+    enum status status = cloud_list_releases(cloud, after, squash, wait_s, &answer, err);
     if (status == STATUS_OK && answer.len == 0)
         status = err_set(err, STATUS_NOT_FOUND, "no release after version %" PRId64, after);
     else if (status == STATUS_NOT_FOUND)
@@ -534,6 +535,15 @@ enum status cloud_next_release(struct cloud *cloud, int64_t after, int wait_s,
     return status;
 }
 
+/* A patch is from the version before, unless it says otherwise. */
+static void cloud_patch_path(int64_t version, int64_t from, const char *end, char out[CLOUD_PATCH])
+{
+    char query[32] = "";
+    if (from != version - 1)
+        snprintf(query, sizeof query, "?from=%" PRId64, from);
+    snprintf(out, CLOUD_PATCH, "/deltas/%" PRId64 "%s%s", version, end, query);
+}
+
 static enum status cloud_envelope(struct cloud *cloud, const char *path, struct buf *out,
                                   struct err *err)
 {
@@ -541,10 +551,11 @@ static enum status cloud_envelope(struct cloud *cloud, const char *path, struct 
     return cloud_get(cloud, path, CLOUD_CALL_S, out, err);
 }
 
-enum status cloud_manifest(struct cloud *cloud, int64_t version, struct buf *out, struct err *err)
+enum status cloud_manifest(struct cloud *cloud, int64_t version, int64_t from, struct buf *out,
+                           struct err *err)
 {
-    char path[64];
-    snprintf(path, sizeof path, "/deltas/%" PRId64 "/manifest", version);
+    char path[CLOUD_PATCH];
+    cloud_patch_path(version, from, "/manifest", path);
     return cloud_envelope(cloud, path, out, err);
 }
 
@@ -570,11 +581,12 @@ static int64_t cloud_resume_at(struct io *io, const char *path, int64_t size)
     return 0;
 }
 
-static enum status cloud_fetch_from(struct cloud *cloud, struct sink *sink, int64_t version,
-                                    int64_t from, struct err *err)
+static enum status cloud_fetch_from(struct cloud *cloud, struct sink *sink,
+                                    const struct cloud_release *release, int64_t from,
+                                    struct err *err)
 {
-    char path[64], range[32];
-    snprintf(path, sizeof path, "/deltas/%" PRId64, version);
+    char path[CLOUD_PATCH], range[32];
+    cloud_patch_path(release->version, release->base_version, "", path);
     TRY(cloud_prepare(cloud, sink, 0, err, path));
     curl_easy_setopt(cloud->curl, CURLOPT_LOW_SPEED_LIMIT, (long)CLOUD_STALL_BYTES);
     curl_easy_setopt(cloud->curl, CURLOPT_LOW_SPEED_TIME, (long)CLOUD_STALL_S);
@@ -594,7 +606,7 @@ enum status cloud_fetch(struct cloud *cloud, struct io *io, const struct cloud_r
     *received = 0;
     if (from == release->size)
         return STATUS_OK;
-    enum status status = cloud_fetch_from(cloud, &sink, release->version, from, err);
+    enum status status = cloud_fetch_from(cloud, &sink, release, from, err);
     *received = sink.received;
     if (sink.fd >= 0 && io->close(io, sink.fd) != 0 && status == STATUS_OK)
         status = io_error(err, "close", path, errno);

@@ -8,6 +8,7 @@
 #include "client/ask.h"
 #include "client/board.h"
 #include "client/infer.h"
+#include "client/selftest.h"
 #include "client/serve.h"
 #include "client/simulate.h"
 #include "client/stop.h"
@@ -49,7 +50,8 @@ static enum status main_run_check(const struct agent_options *o, struct err *err
 
 static int main_run(int argc, char **argv)
 {
-    struct agent_options o = {.budget = 0.1,
+    struct agent_options o = {.agreement = SELFTEST_SHARE,
+                              .budget = 0.1,
                               .window = 910,
                               .keep = uts_defaults().keep,
                               .bits = 4,
@@ -57,6 +59,7 @@ static int main_run(int argc, char **argv)
                               .poll_s = 30,
                               .seed = 1,
                               .spool_bytes = 64 << 20,
+                              .spool_days = 7,
                               .segment = 910,
                               .lockstep_timeout_s = 600};
     const struct option table[] = {
@@ -68,6 +71,10 @@ static int main_run(int argc, char **argv)
         {"device", OPTION_STRING, &o.device, 0, 0, "ID", "name of this device (made up once)"},
         {"trust", OPTION_STRING, &o.trust, 0, 0, "FILE",
          "the cloud's public root key (root.pub); without, DATA/root.pub"},
+        {"class", OPTION_STRING, &o.device_class, 0, 0, "ID", "kind of device, for the fleet"},
+        {"channel", OPTION_STRING, &o.channel, 0, 0, "ID", "whose releases it takes"},
+        {"agreement", OPTION_NUMBER, &o.agreement, 0, 1, "SHARE",
+         "of sure answers that a new version must give as before"},
         {"budget", OPTION_NUMBER, &o.budget, 0, 1, "SHARE", "share of the instances to upload"},
         {"window", OPTION_INT, &o.window, 1, 1 << 20, "N", "instances per sampling window"},
         {"keep", OPTION_INT, &o.keep, 1, LIMIT_TOKENS, "N", "visual tokens per upload"},
@@ -80,7 +87,10 @@ static int main_run(int argc, char **argv)
         {"seed", OPTION_INT, &o.seed, 0, 1e15, "N", "of world streams and of the draws"},
         {"threads", OPTION_INT, &o.threads, 0, 64, "N", "for answering; 0: one per core"},
         {"spool-bytes", OPTION_INT, &o.spool_bytes, 1 << 16, 1e15, "N",
-         "most that may wait for the cloud; the oldest gives way"},
+         "most that may wait for the cloud; what tells least per byte gives way"},
+        {"spool-days", OPTION_INT, &o.spool_days, 1, 3650, "N", "days it may wait"},
+        {"uplink-bytes-per-day", OPTION_INT, &o.daily_bytes, 0, 1e15, "N",
+         "most that uploads may weigh in a day; 0: no limit"},
         {"segment", OPTION_INT, &o.segment, 1, 1 << 20, "N",
          "samples per round in lockstep, and per step of world:drift"},
         {"lockstep", OPTION_FLAG, &o.lockstep, 0, 0, NULL,

@@ -213,6 +213,10 @@ enum status serve_run(int argc, char **argv, struct err *err)
         {"device", OPTION_STRING, &a->device, 0, 0, "ID", "name of this device (made up once)"},
         {"trust", OPTION_STRING, &a->trust, 0, 0, "FILE",
          "the cloud's public root key (root.pub); without, DATA/root.pub"},
+        {"class", OPTION_STRING, &a->device_class, 0, 0, "ID", "kind of device, for the fleet"},
+        {"channel", OPTION_STRING, &a->channel, 0, 0, "ID", "whose releases it takes"},
+        {"agreement", OPTION_NUMBER, &a->agreement, 0, 1, "SHARE",
+         "of sure answers that a new version must give as before (0.5)"},
         {"budget", OPTION_NUMBER, &a->budget, 0, 1, "SHARE",
          "share of the answers to upload (0.1)"},
         {"window", OPTION_INT, &a->window, 1, 1 << 20, "N", "answers per sampling window (100)"},
@@ -223,7 +227,10 @@ enum status serve_run(int argc, char **argv, struct err *err)
         {"poll", OPTION_INT, &a->poll_s, 1, LIMIT_WAIT_S, "SECONDS", "length of a long poll (30)"},
         {"threads", OPTION_INT, &a->threads, 0, 64, "N", "for answering; 0: one per core (0)"},
         {"spool-bytes", OPTION_INT, &a->spool_bytes, 1 << 16, 1e15, "N",
-         "most that may wait for the cloud; the oldest gives way"},
+         "most that may wait for the cloud; what tells least per byte gives way"},
+        {"spool-days", OPTION_INT, &a->spool_days, 1, 3650, "N", "days it may wait (7)"},
+        {"uplink-bytes-per-day", OPTION_INT, &a->daily_bytes, 0, 1e15, "N",
+         "most that uploads may weigh in a day; 0: no limit (0)"},
         {0}};
     const struct options options = {.program = "cdcca-edge serve",
                                     .summary = "Answers over HTTP as OpenAI's API does, and learns "

@@ -1,7 +1,6 @@
 /* The thread of `serve` that generates: one request at a time, and what is learned from it. It owns
  * the window and the recent answers; nobody else touches them. */
 #include "api/base/clock.h"
-#include "api/base/log.h"
 #include "api/base/utf8.h"
 #include "client/correction.h"
 #include "client/serve_state.h"
@@ -137,20 +136,39 @@ static enum status generate(struct answering *x)
     return status;
 }
 
-/* Weights that give no numbers: the version before answers instead, unless half an answer is out.
- */
+/* The version's probation. An answer that a stop sequence has made empty says nothing about it. */
+static void watch(struct answering *x, enum status status)
+{
+    bool empty = !x->answer.text[0] && !x->job->chat.stop_count;
+    if (status == STATUS_OK)
+        agent_watch(x->s->agent, x->facts.version, 1, empty);
+    else if (status == STATUS_CORRUPT)
+        agent_watch(x->s->agent, x->facts.version, 1, 1);
+}
+
+/* Weights that gave no numbers: where that version was left for it, the one before answers instead,
+ * unless half an answer is out. */
 static enum status generate_again(struct answering *x, enum status status)
 {
-    struct err why = x->problem.err;
-    TRY(agent_roll_back(x->s->agent, &why, &x->problem.err));
-    if (x->stream) {
-        x->problem.err = why;
+    struct slots_info now;
+    slots_info(x->s->agent->slots, &now);
+    if (x->stream || now.version == x->facts.version)
         return status;
-    }
     mllm_release(x->m);
     x->m = serve_acquire(x->s, &x->facts.version);
     serve_model_id(x->s, x->facts.version, x->facts.model);
-    return generate(x);
+    status = generate(x);
+    watch(x, status);
+    return status;
+}
+
+static enum status generate_watched(struct answering *x)
+{
+    enum status status = generate(x);
+    if (!x->s->agent)
+        return status;
+    watch(x, status);
+    return status == STATUS_CORRUPT ? generate_again(x, status) : status;
 }
 
 /* ---- is it one to learn from? ---- */
@@ -270,9 +288,7 @@ static void chat_answer_job(struct serve *s, struct serve_job *job)
     facts_init(&x);
     enum status status = prepare(&x);
     if (status == STATUS_OK)
-        status = generate(&x);
-    if (status == STATUS_CORRUPT && s->agent)
-        status = generate_again(&x, status);
+        status = generate_watched(&x);
     if (status == STATUS_OK)
         facts_judge(&x);
     if (status == STATUS_OK && s->agent)

@@ -1,6 +1,7 @@
 /* See sim_models.h. */
 #include "client/sim_models.h"
 #include "api/wire/delta.h"
+#include "client/selftest.h"
 #include "model/learn/compress.h"
 #include <inttypes.h>
 #include <pthread.h>
@@ -12,7 +13,7 @@ struct sim_version {
 };
 
 struct sim_models {
-    struct infer_golden golden;
+    struct selftest test;
     pthread_mutex_t lock; /* guards what follows; held through an apply */
     struct sim_version at[SIM_VERSIONS];
 };
@@ -25,7 +26,7 @@ static enum status factory_add(struct sim_models *models, struct mllm *factory, 
     trainable_hash(&set, &models->at[0].is.hash);
     trainable_free(&set);
     models->at[0].devices = 1; /* this table's own: version 0 stays for devices to come */
-    return infer_golden_init(factory, &models->golden, err);
+    return selftest_init(factory, &models->test, err);
 }
 
 enum status sim_models_create(struct mllm *factory, struct sim_models **out, struct err *err)
@@ -53,7 +54,7 @@ void sim_models_destroy(struct sim_models *models)
     for (int i = 0; i < SIM_VERSIONS; i++)
         if (models->at[i].is.m)
             mllm_release(models->at[i].is.m);
-    infer_golden_deinit(&models->golden);
+    selftest_deinit(&models->test);
     pthread_mutex_destroy(&models->lock);
     free(models);
 }
@@ -76,14 +77,17 @@ static struct sim_version *version_free_place(struct sim_models *models)
     return NULL;
 }
 
-static enum status patch_clone(const struct sim_models *models, const struct delta *delta,
-                               struct mllm *clone, struct err *err)
+/* Devices that are simulated have no samples of their own to agree about. */
+static enum status patch_clone(const struct sim_models *models, const struct mllm *from,
+                               const struct delta *delta, struct mllm *clone, struct err *err)
 {
+    struct selftest_report report;
     struct trainable set = {0};
     TRY(trainable_list(clone, &set, err));
     enum status status = compress_apply(&set, delta, err);
     trainable_free(&set);
-    return status == STATUS_OK ? infer_self_test(clone, &models->golden, err) : status;
+    TRY(status);
+    return selftest_run(&models->test, from, clone, NULL, SELFTEST_SHARE, &report, err);
 }
 
 static enum status version_make(struct sim_models *models, const struct sim_version *from,
@@ -95,7 +99,7 @@ static enum status version_make(struct sim_models *models, const struct sim_vers
     if (!place)
         return err_set(err, STATUS_BUSY, "the fleet runs %d versions at once", SIM_VERSIONS);
     TRY(mllm_clone(from->is.m, &clone, err));
-    enum status status = patch_clone(models, delta, clone, err);
+    enum status status = patch_clone(models, from->is.m, delta, clone, err);
     if (status != STATUS_OK) {
         mllm_release(clone);
         return status;

@@ -167,7 +167,7 @@ static void upload_step(struct sim_device *d)
 static void poll_step(struct sim_device *d)
 {
     struct err err = {0};
-    enum status status = cloud_next_release(d->cloud, d->runs.version, 0, &d->release, &err);
+    enum status status = cloud_next_release(d->cloud, d->runs.version, false, 0, &d->release, &err);
     if (status != STATUS_OK || hash_equal(&d->release.patch, &d->failed))
         d->release.version = 0;
     else

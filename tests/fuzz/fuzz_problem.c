@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     int64_t status = 0;
     if (len > 1)
         snprintf(err.text, sizeof err.text, "%.*s", (int)(len - 1), (const char *)data + 1);
-    FUZZ_HOLDS(problem_write(&err, 422, &out) == STATUS_OK);
+    FUZZ_HOLDS(problem_write(&err, 422, "fuzz-1", &out) == STATUS_OK);
     FUZZ_HOLDS(json_parse(out.data, out.len, &value, &problem) == STATUS_OK);
     FUZZ_HOLDS(json_get_int(value, "status", 422, 422, &status, &problem) == STATUS_OK);
     FUZZ_HOLDS(json_opt_string(value, "detail", sizeof err.text, &detail, &problem) == STATUS_OK);

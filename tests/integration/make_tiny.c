@@ -1,6 +1,6 @@
-/* make_tiny DIR: DIR/teacher, DIR/student, DIR/stranger and DIR/talker, model directories of a few
- * thousand random parameters. Teacher and student share a vision encoder; the stranger has one of
- * its own; the talker is a plain LLaMA. */
+/* make_tiny DIR: DIR/teacher, DIR/student, DIR/sure, DIR/stranger and DIR/talker, model directories
+ * of a few thousand random parameters. Teacher and student share a vision encoder; the stranger has
+ * one of its own; the sure one is the student with larger logits; the talker is a plain LLaMA. */
 #include "tests/unit/tiny_pair.h"
 #include <sys/stat.h>
 
@@ -46,6 +46,11 @@ static enum status models_write(const char *dir, struct err *err)
         status = model_write(stranger, dir, "stranger", err);
     if (status == STATUS_OK)
         status = talker_write(dir, err);
+    struct param *head = student->llama.head.weight;
+    for (size_t i = 0; i < param_count(head); i++)
+        head->data[i] *= 30;
+    if (status == STATUS_OK)
+        status = model_write(student, dir, "sure", err);
     mllm_release(teacher);
     mllm_release(student);
     mllm_release(stranger);
