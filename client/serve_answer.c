@@ -139,9 +139,9 @@ static enum status generate(struct answering *x)
 /* The version's probation. An answer that a stop sequence has made empty says nothing about it. */
 static void watch(struct answering *x, enum status status)
 {
-    bool empty = !x->answer.text[0] && !x->job->chat.stop_count;
     if (status == STATUS_OK)
-        agent_watch(x->s->agent, x->facts.version, 1, empty);
+        agent_watch(x->s->agent, x->facts.version, 1,
+                    !x->answer.text[0] && !x->job->chat.stop_count);
     else if (status == STATUS_CORRUPT)
         agent_watch(x->s->agent, x->facts.version, 1, 1);
 }

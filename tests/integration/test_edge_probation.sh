@@ -4,13 +4,14 @@
 source "$(dirname "$0")/edge.sh"
 url=http://127.0.0.1:9 # nobody listens there; the report waits
 
+bad_counted() { jq -e '.bad >= 1' "$work/edge/probation.json" >/dev/null 2>&1; }
 active() { jq -r "$1" "$work/edge/state.json"; }
 "$bin/make_bad_slot" "$work/student" "$work/edge" || die "no bad slot"
 expect "the version in use" "$(active .active)" 1
 
 # Killed after some bad answers: nothing is forgotten.
 edge_start edge --source world:source --window 50 --rate 20 --json
-until_true "the first bad answers" test -f "$work/edge/probation.json"
+until_true "the first bad answers" bad_counted
 edge_kill
 expect "the version in use after a kill" "$(active .active)" 1
 jq -e '.version == 1 and .bad >= 1' "$work/edge/probation.json" >"$work/answer" ||
