@@ -121,58 +121,91 @@ static void agent_record(struct agent *a, int i, const struct answer *answer, in
         agent_print(a, sample, answer, version);
 }
 
-/* Samples from .. from+n-1 of the batch by the active version. */
-static enum status agent_answer_some(struct agent *a, int from, int n, struct err *err)
+/* Samples from .. from+n-1 of the batch by the active version, which is told in *version. */
+static enum status agent_answer_some(struct agent *a, int from, int n, int64_t *version,
+                                     struct err *err)
 {
     const char *questions[INFER_BATCH];
-    int64_t version;
     for (int i = 0; i < n; i++)
         questions[i] = a->batch[from + i].question;
-    struct mllm *m = slots_acquire(a->slots, &version);
+    struct mllm *m = slots_acquire(a->slots, version);
     enum status status = infer_answer(m, a->pool, a->rgb + (size_t)from * a->image_bytes, questions,
                                       n, window_room(a->window, n), a->answers, err);
     mllm_release(m);
     for (int i = 0; status == STATUS_OK && i < n; i++)
-        agent_record(a, from + i, &a->answers[i], version);
+        agent_record(a, from + i, &a->answers[i], *version);
     return status;
 }
 
-/* Weights that give no numbers: back to the version before. */
-enum status agent_roll_back(struct agent *a, const struct err *why, struct err *err)
+/* A version that fails its probation: back to the one before. Where there is none, it stays. */
+static void agent_roll_back(struct agent *a, int64_t bad)
 {
-    struct slots_info bad, good;
-    char text[700];
-    slots_info(a->slots, &bad);
-    TRY(slots_rollback(a->slots, err));
+    struct err err = {0};
+    struct slots_info good;
+    char text[200];
+    if (slots_rollback(a->slots, bad, &err) != STATUS_OK) {
+        board_note_error(&a->board, "agent", err.text);
+        return;
+    }
     slots_info(a->slots, &good);
-    snprintf(text, sizeof text, "version %" PRId64 " misbehaves (%s); back to version %" PRId64,
-             bad.version, why->text, good.version);
+    snprintf(text, sizeof text,
+             "version %" PRId64
+             " gives too many empty or unusable answers; back to version %" PRId64,
+             bad, good.version);
     board_note_error(&a->board, "agent", text);
     agent_note_version(a);
-    return STATUS_OK;
+    reports_add_untold(a->reports, a->slots, "too many empty or unusable answers in probation");
 }
 
-/* The batch; where it fails as a whole, one by one, so that one bad question costs one answer. */
-static enum status agent_answer(struct agent *a, struct err *err)
+void agent_watch(struct agent *a, int64_t version, int64_t answers, int64_t bad)
+{
+    if (probation_note(a->probation, version, answers, bad))
+        agent_roll_back(a, version);
+}
+
+static void agent_watch_batch(struct agent *a, int64_t version, int n)
+{
+    int64_t empty = 0;
+    for (int i = 0; i < n; i++)
+        empty += a->answers[i].text[0] == '\0';
+    agent_watch(a, version, n, empty);
+}
+
+/* One sample of a batch that failed as a whole: so that one bad question costs one answer. Numbers
+ * that are not finite are the version's fault; one that is left for that does not answer again. */
+static void agent_answer_one(struct agent *a, int i)
+{
+    struct err err = {0};
+    int64_t version, before;
+    enum status status = agent_answer_some(a, i, 1, &version, &err);
+    if (status == STATUS_CORRUPT) {
+        before = version;
+        agent_watch(a, version, 1, 1);
+        mllm_release(slots_acquire(a->slots, &version));
+        if (version != before)
+            status = agent_answer_some(a, i, 1, &version, &err);
+    }
+    if (status == STATUS_OK) {
+        agent_watch_batch(a, version, 1);
+        return;
+    }
+    board_note_error(&a->board, "agent", err.text);
+    a->open.skipped++;
+}
+
+static void agent_answer(struct agent *a)
 {
     struct err problem = {0};
-    enum status status = agent_answer_some(a, 0, a->batched, &problem);
-    if (status == STATUS_CORRUPT) {
-        TRY(agent_roll_back(a, &problem, err));
-        status = agent_answer_some(a, 0, a->batched, &problem);
-    }
-    for (int i = 0; status != STATUS_OK && i < a->batched; i++) {
-        struct err one = {0};
-        if (agent_answer_some(a, i, 1, &one) != STATUS_OK) {
-            board_note_error(&a->board, "agent", one.text);
-            a->open.skipped++;
-        }
-    }
+    int64_t version;
+    if (agent_answer_some(a, 0, a->batched, &version, &problem) == STATUS_OK)
+        agent_watch_batch(a, version, a->batched);
+    else
+        for (int i = 0; i < a->batched; i++)
+            agent_answer_one(a, i);
     fflush(stdout);
     struct board_fields *f = board_lock(&a->board);
     f->answered += a->batched;
     board_unlock(&a->board);
-    return STATUS_OK;
 }
 
 /* Waits until the next sample is due. */
@@ -197,8 +230,15 @@ static void agent_pace(struct agent *a)
 enum status agent_emit(void *ctx, const struct window_upload *upload, struct err *err)
 {
     struct agent *a = ctx;
-    return spool_append(a->spool, upload->body, upload->size, upload->instances, upload->jpeg_bytes,
-                        err);
+    const struct spool_facts facts = {.instances = upload->instances,
+                                      .corrections = upload->corrections,
+                                      .jpeg_bytes = upload->jpeg_bytes,
+                                      .entropy = upload->entropy};
+    if (upload->corrections) /* a user's word waits for no window */
+        return spool_append(a->spool, upload->body, upload->size, &facts, err);
+    int64_t window = board_lock(&a->board)->windows;
+    board_unlock(&a->board);
+    return spool_hold(a->spool, upload->body, upload->size, &facts, (uint64_t)window, err);
 }
 
 /* The notebook after a closed window: from here a restart goes on. */
@@ -210,7 +250,7 @@ static void agent_commit_window(struct agent *a, const struct window_result *res
     struct board_fields *f = board_lock(&a->board);
     f->seen = seen;
     f->position = a->position;
-    f->windows++;
+    int64_t windows = ++f->windows;
     f->raw_bytes += a->open.raw_bytes;
     f->jpeg_bytes += a->open.jpeg_bytes;
     f->sampled += result->sampled;
@@ -221,10 +261,21 @@ static void agent_commit_window(struct agent *a, const struct window_result *res
     f->spool_bytes = (int64_t)counts.bytes;
     if (result->entropy_cut >= 0)
         f->entropy_cut = result->entropy_cut;
-    if (board_commit(&a->board, &err) != STATUS_OK)
-        log_line(LOG_WARN, "agent", "%s", err.text);
+    enum status status = board_commit(&a->board, &err);
+    if (status == STATUS_OK)
+        status = spool_release(a->spool, (uint64_t)windows, &err);
+    if (status != STATUS_OK)
+        board_note_error(&a->board, "agent", err.text);
     a->dropped_before = counts.dropped;
     a->open = (struct agent_open_window){0};
+}
+
+/* Of the window's sure answers, a few for the self-test of versions to come. */
+static void agent_remember(struct agent *a, const struct mllm *m)
+{
+    struct err err = {0};
+    if (replay_learn(a->replay, a->window, m, &err) != STATUS_OK)
+        log_line(LOG_WARN, "agent", "%s", err.text);
 }
 
 /* A window that cannot be closed (no room on disk, say) is given up: answers matter more. */
@@ -240,6 +291,7 @@ void agent_close_window(struct agent *a)
     windows = f->windows;
     board_unlock(&a->board);
     struct mllm *m = slots_acquire(a->slots, &version);
+    agent_remember(a, m);
     enum status status =
         window_close(a->window, m, (uint64_t)windows, seen, sampled, agent_emit, a, &result, &err);
     mllm_release(m);
@@ -247,6 +299,8 @@ void agent_close_window(struct agent *a)
         err_prefix(&err, "%d samples go unsampled", window_count(a->window));
         board_note_error(&a->board, "agent", err.text);
         window_clear(a->window);
+        spool_discard(a->spool, (uint64_t)windows);
+        result = (struct window_result){.entropy_cut = -1};
     }
     agent_commit_window(a, &result, seen);
     log_line(LOG_INFO, "agent",
@@ -306,7 +360,7 @@ static enum status agent_loop(struct agent *a, struct err *err)
             continue;
         }
         a->dry_since_ms = 0;
-        TRY(agent_answer(a, err));
+        agent_answer(a);
         TRY(agent_boundary(a, err));
     }
     return STATUS_OK;

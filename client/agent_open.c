@@ -85,6 +85,29 @@ static enum status agent_reach(struct agent *a, struct err *err)
     return STATUS_OK;
 }
 
+static enum status agent_check_id(const char *what, const char *id, struct err *err)
+{
+    size_t len =
+        id ? strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") : 1;
+    if (len >= 1 && len <= LIMIT_ID && (!id || id[len] == '\0'))
+        return STATUS_OK;
+    return err_set(err, STATUS_USAGE, "%s '%.80s': 1 to %d of A-Z a-z 0-9 . _ - are right", what,
+                   id, LIMIT_ID);
+}
+
+static enum status agent_check_options(const struct agent_options *o, struct err *err)
+{
+    TRY(agent_check_id("class", o->device_class, err));
+    TRY(agent_check_id("channel", o->channel, err));
+    TRY(agent_check_id("device id", o->device, err));
+    if (o->daily_bytes && o->daily_bytes < AGENT_DAILY_BYTES)
+        return err_set(err, STATUS_USAGE,
+                       "--uplink-bytes-per-day %" PRId64 " is less than an upload may need; %d or "
+                       "more is right (0: no limit)",
+                       o->daily_bytes, AGENT_DAILY_BYTES);
+    return STATUS_OK;
+}
+
 /* ---- parts ---- */
 
 static enum status agent_open_model(struct agent *a, struct err *err)
@@ -110,6 +133,7 @@ static enum status agent_open_window(struct agent *a, struct err *err)
                                      .bits = (int)a->options.bits,
                                      .seed = (uint64_t)a->options.seed,
                                      .device = a->device,
+                                     .upload_bytes = (size_t)a->options.daily_bytes / 4,
                                      .uts = uts_defaults()};
     int tokens = infer_tokens(m), width = infer_width(m);
     mllm_release(m);
@@ -138,25 +162,66 @@ static enum status agent_open_board(struct agent *a, struct err *err)
 
 static enum status agent_open_links(struct agent *a, struct err *err)
 {
-    TRY(uplink_start(&a->reach, a->spool, &a->board, &a->uplink, err));
+    TRY(uplink_start(&a->reach, a->spool, a->meter, &a->board, &a->uplink, err));
     struct downlink_options options = {.cloud = &a->reach,
                                        .data_dir = a->options.data_dir,
                                        .model_dir = a->options.model_dir,
                                        .trust = a->options.trust,
                                        .poll_s = (int)a->options.poll_s};
-    return downlink_start(a->io, &options, a->slots, &a->board, &a->downlink, err);
+    return downlink_start(a->io, &options, a->slots, a->reports, &a->board, &a->downlink, err);
+}
+
+/* Uploads of a window that the notebook knows as closed are free to go; of others, answered again,
+ * none must be left. */
+static enum status agent_open_spool(struct agent *a, struct err *err)
+{
+    char path[PATH_MAX];
+    struct board_fields fields;
+    TRY(meter_open(a->io, a->options.data_dir, meter_real_clock(), (uint64_t)a->options.daily_bytes,
+                   &a->meter, err));
+    const struct spool_options options = {
+        .max_bytes = (uint64_t)a->options.spool_bytes,
+        .max_age_s = (a->options.spool_days ? a->options.spool_days : SPOOL_DAYS) * METER_DAY_S,
+        .meter = a->meter};
+    TRY(io_join(path, sizeof path, a->options.data_dir, "spool", err));
+    TRY(spool_open(a->io, path, &options, &a->spool, err));
+    board_read_fields(&a->board, &fields);
+    TRY(spool_release(a->spool, (uint64_t)fields.windows, err));
+    spool_discard(a->spool, (uint64_t)fields.windows);
+    return STATUS_OK;
+}
+
+/* What a new version has to pass, and who hears of it. */
+static enum status agent_open_watch(struct agent *a, struct err *err)
+{
+    int64_t version;
+    const char *data_dir = a->options.data_dir;
+    const struct reports_options options = {.data_dir = data_dir,
+                                            .device = a->device,
+                                            .device_class = a->options.device_class,
+                                            .channel = a->options.channel};
+    struct mllm *m = slots_acquire(a->slots, &version);
+    enum status status = replay_open(a->io, data_dir, a->device, m, &a->replay, err);
+    mllm_release(m);
+    TRY(status);
+    slots_set_selftest(a->slots, a->replay,
+                       a->options.agreement > 0 ? a->options.agreement : SELFTEST_SHARE);
+    TRY(probation_open(a->io, data_dir, &a->probation, err));
+    TRY(reports_open(a->io, &options, &a->reports, err));
+    reports_add_untold(a->reports, a->slots, NULL);
+    return STATUS_OK;
 }
 
 static enum status agent_open_parts(struct agent *a, struct err *err)
 {
-    char path[PATH_MAX];
+    TRY(agent_check_options(&a->options, err));
     TRY(agent_lock(a, err));
     TRY(agent_reach(a, err));
     TRY(agent_open_model(a, err));
     TRY(agent_open_window(a, err));
     TRY(agent_open_board(a, err));
-    TRY(io_join(path, sizeof path, a->options.data_dir, "spool", err));
-    TRY(spool_open(a->io, path, (uint64_t)a->options.spool_bytes, &a->spool, err));
+    TRY(agent_open_spool(a, err));
+    TRY(agent_open_watch(a, err));
     TRY(pool_create((int)a->options.threads, &a->pool, err));
     if (a->options.lockstep)
         TRY(cloud_create(&a->reach, &a->cloud, err));
@@ -210,7 +275,11 @@ void agent_close(struct agent *a)
     pool_destroy(a->pool);
     window_destroy(a->window);
     spool_close(a->spool);
+    meter_close(a->meter);
+    reports_close(a->reports);
+    probation_close(a->probation);
     slots_close(a->slots);
+    replay_close(a->replay);
     buf_free(&a->jpeg);
     free(a->rgb);
     if (a->lock_fd >= 0)

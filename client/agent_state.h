@@ -9,6 +9,8 @@
 #include "client/cloud.h"
 #include "client/downlink.h"
 #include "client/infer.h"
+#include "client/probation.h"
+#include "client/reports.h"
 #include "client/slots.h"
 #include "client/spool.h"
 #include "client/uplink.h"
@@ -34,6 +36,10 @@ struct agent {
     int lock_fd; /* DATA/lock: one agent per folder */
     struct board board;
     struct slots *slots;
+    struct replay *replay;
+    struct probation *probation;
+    struct reports *reports;
+    struct meter *meter;
     struct spool *spool;
     struct window *window;
     struct stream *stream;
@@ -74,8 +80,9 @@ size_t agent_jpeg_bytes(struct agent *a, const uint8_t *pixels);
 void agent_keep_record(struct agent *a, const struct window_record *record);
 /* window_close's emit: into the spool; ctx is the agent. */
 enum status agent_emit(void *ctx, const struct window_upload *upload, struct err *err);
-/* Weights that give no numbers: back to the version before. */
-enum status agent_roll_back(struct agent *a, const struct err *why, struct err *err);
+/* So many answers by this version, `bad` of them empty or not finite: a version that fails its
+ * probation is left at once, and the cloud told. */
+void agent_watch(struct agent *a, int64_t version, int64_t answers, int64_t bad);
 void agent_close_window(struct agent *a);
 
 /* round.c: lockstep. A round is open when its segment is answered but its version not yet there. */

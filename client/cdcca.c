@@ -176,23 +176,32 @@ static enum status picture_read(const struct cdcca_picture *p, int side, struct 
     return status;
 }
 
-/* By the active version; where its weights give no numbers, by the one before. */
+static enum status device_answer_once(struct agent *a, const uint8_t *rgb, const char *question,
+                                      float *visual, struct answer *answer, int64_t *version,
+                                      struct err *err)
+{
+    struct mllm *m = slots_acquire(a->slots, version);
+    enum status status = infer_answer(m, a->pool, rgb, &question, 1, visual, answer, err);
+    mllm_release(m);
+    if (status == STATUS_OK)
+        agent_watch(a, *version, 1, answer->text[0] == '\0');
+    else if (status == STATUS_CORRUPT)
+        agent_watch(a, *version, 1, 1);
+    return status;
+}
+
+/* By the active version; where it was left for giving no numbers, by the one before. */
 static enum status device_answer(struct cdcca *device, const uint8_t *rgb, const char *question,
                                  float *visual, struct answer *answer, int64_t *version,
                                  struct err *err)
 {
     struct agent *a = device->agent;
-    struct mllm *m = slots_acquire(a->slots, version);
-    enum status status = infer_answer(m, a->pool, rgb, &question, 1, visual, answer, err);
-    mllm_release(m);
-    if (status != STATUS_CORRUPT)
+    struct slots_info now;
+    enum status status = device_answer_once(a, rgb, question, visual, answer, version, err);
+    slots_info(a->slots, &now);
+    if (status != STATUS_CORRUPT || now.version == *version)
         return status;
-    struct err why = *err;
-    TRY(agent_roll_back(a, &why, err));
-    m = slots_acquire(a->slots, version);
-    status = infer_answer(m, a->pool, rgb, &question, 1, visual, answer, err);
-    mllm_release(m);
-    return status;
+    return device_answer_once(a, rgb, question, visual, answer, version, err);
 }
 
 static void record_name(char id[WINDOW_ID])

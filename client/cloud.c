@@ -20,6 +20,7 @@
 enum {
     CLOUD_URL = 1024,
     CLOUD_ANSWER_MAX = 1 << 20,
+    CLOUD_PATCH = 96, /* a patch's path */
     CLOUD_CONNECT_S = 5,
     CLOUD_STALL_S = 20, /* slower than CLOUD_STALL_BYTES a second for this long: given up */
     CLOUD_STALL_BYTES = 64,
@@ -30,10 +31,11 @@ enum {
 
 struct cloud {
     CURL *curl;
-    char url[CLOUD_URL], agent[160];
+    char url[CLOUD_URL], agent[160], device[LIMIT_ID + 1];
     const char *token_file, *ca_file; /* or NULL */
     bool is_private;                  /* nobody in between can read what is sent */
     char token[CLOUD_TOKEN];          /* "": none */
+    bool knows_no_devices;            /* it refused to be asked for one */
     char reason[CURL_ERROR_SIZE];
     int64_t retry_after_ms;
     const atomic_bool *ending; /* NULL: a stop alone breaks calls off */
@@ -261,14 +263,16 @@ static enum status cloud_get(struct cloud *cloud, const char *path, long timeout
     return cloud_perform(cloud, &sink, path, err);
 }
 
-static enum status cloud_post(struct cloud *cloud, const char *path, const void *body, size_t len,
-                              struct curl_slist *headers, struct buf *answer, struct err *err)
+static enum status cloud_send(struct cloud *cloud, const char *method, const char *path,
+                              const void *body, size_t len, struct curl_slist *headers,
+                              struct buf *answer, struct err *err)
 {
     struct sink sink = {.memory = answer};
     enum status status = cloud_prepare(cloud, &sink, 0, err, path);
     if (status == STATUS_OK) {
         curl_easy_setopt(cloud->curl, CURLOPT_LOW_SPEED_LIMIT, (long)CLOUD_STALL_BYTES);
         curl_easy_setopt(cloud->curl, CURLOPT_LOW_SPEED_TIME, (long)CLOUD_STALL_S);
+        curl_easy_setopt(cloud->curl, CURLOPT_CUSTOMREQUEST, method);
         curl_easy_setopt(cloud->curl, CURLOPT_POSTFIELDS, body);
         curl_easy_setopt(cloud->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)len);
         curl_easy_setopt(cloud->curl, CURLOPT_HTTPHEADER, headers);
@@ -328,6 +332,7 @@ enum status cloud_create(const struct cloud_config *config, struct cloud **out, 
         cloud->url[len - 1] = '\0';
     snprintf(cloud->agent, sizeof cloud->agent, "cdcca-edge/%s (%.64s)", CDCCA_VERSION,
              config->device);
+    snprintf(cloud->device, sizeof cloud->device, "%s", config->device);
     cloud->token_file = config->token_file;
     cloud->ca_file = config->ca_file;
     cloud->is_private = url_is_private(cloud->url);
@@ -412,7 +417,7 @@ enum status cloud_upload(struct cloud *cloud, const void *body, size_t len, cons
         cloud_add_header(&headers, "Content-Type: application/x-safetensors") &&
         cloud_add_header(&headers, "Content-Encoding: zstd") &&
         cloud_add_header(&headers, upload_expect(cloud, len))) {
-        status = cloud_post(cloud, "/tokens", body, len, headers, &answer, err);
+        status = cloud_send(cloud, "POST", "/tokens", body, len, headers, &answer, err);
         curl_easy_getinfo(cloud->curl, CURLINFO_SIZE_UPLOAD_T, &uploaded);
         *sent = (int64_t)uploaded;
     } else {
@@ -421,6 +426,43 @@ enum status cloud_upload(struct cloud *cloud, const void *body, size_t len, cons
     curl_slist_free_all(headers);
     buf_free(&answer);
     return status;
+}
+
+/* ---- the device ---- */
+
+static enum status cloud_send_json(struct cloud *cloud, const char *method, const char *path,
+                                   const void *body, size_t len, const struct hash *key,
+                                   struct err *err)
+{
+    char line[32 + HASH_HEX] = "Expect:", hex[HASH_HEX];
+    struct buf answer = {.max = CLOUD_ANSWER_MAX};
+    struct curl_slist *headers = NULL;
+    if (key) {
+        hash_hex(key, hex);
+        snprintf(line, sizeof line, "Idempotency-Key: %s", hex);
+    }
+    enum status status = cloud_add_header(&headers, "Content-Type: application/json") &&
+                                 cloud_add_header(&headers, line)
+                             ? cloud_send(cloud, method, path, body, len, headers, &answer, err)
+                             : err_set(err, STATUS_NO_MEMORY, "no memory for a request");
+    curl_slist_free_all(headers);
+    buf_free(&answer);
+    return status;
+}
+
+enum status cloud_put_device(struct cloud *cloud, const void *body, size_t len, struct err *err)
+{
+    char path[32 + LIMIT_ID];
+    snprintf(path, sizeof path, "/devices/%s", cloud->device);
+    return cloud_send_json(cloud, "PUT", path, body, len, NULL, err);
+}
+
+enum status cloud_feedback(struct cloud *cloud, const void *body, size_t len,
+                           const struct hash *hash, struct err *err)
+{
+    char path[32 + LIMIT_ID];
+    snprintf(path, sizeof path, "/devices/%s/feedback", cloud->device);
+    return cloud_send_json(cloud, "POST", path, body, len, hash, err);
 }
 
 /* ---- rounds ---- */
@@ -453,7 +495,7 @@ enum status cloud_distill(struct cloud *cloud, int64_t *id, struct err *err)
     json *root = NULL;
     if (!cloud_add_header(&headers, "Content-Type: application/json"))
         return err_set(err, STATUS_NO_MEMORY, "no memory for a request");
-    enum status status = cloud_post(cloud, path, "{}", 2, headers, &answer, err);
+    enum status status = cloud_send(cloud, "POST", path, "{}", 2, headers, &answer, err);
     if (status == STATUS_OK)
         status = cloud_json(cloud, path, &answer, &root, err);
     if (status == STATUS_OK)
@@ -544,7 +586,7 @@ enum status cloud_enroll(struct cloud *cloud, const char *code, const char *devi
     TRY(enroll_body(code, device, nonce, &body, err));
     enum status status = STATUS_NO_MEMORY;
     if (cloud_add_header(&headers, "Content-Type: application/json"))
-        status = cloud_post(cloud, path, body.data, body.len, headers, &answer, err);
+        status = cloud_send(cloud, "POST", path, body.data, body.len, headers, &answer, err);
     if (status == STATUS_UNAUTHENTICATED)
         status = err_set(err, STATUS_REFUSED, "%s", err->text);
     if (status == STATUS_OK)
@@ -594,14 +636,32 @@ static enum status cloud_find_release(const json *root, int64_t after, struct cl
     return err_set(err, STATUS_NOT_FOUND, "no release after version %" PRId64, after);
 }
 
-enum status cloud_next_release(struct cloud *cloud, int64_t after, int wait_s,
+/* The list itself, asked for this device where the cloud knows what that is. */
+static enum status cloud_list_releases(struct cloud *cloud, int64_t after, bool squash, int wait_s,
+                                       struct buf *answer, struct err *err)
+{
+    char path[96 + LIMIT_ID];
+    if (!cloud->knows_no_devices) {
+        snprintf(path, sizeof path, "/deltas?after=%" PRId64 "&device=%s%s&wait=%d", after,
+                 cloud->device, squash ? "&squash=1" : "", wait_s);
+        enum status status = cloud_get(cloud, path, wait_s + CLOUD_CALL_S, answer, err);
+        if (status != STATUS_REFUSED)
+            return status;
+    }
+    snprintf(path, sizeof path, "/deltas?after=%" PRId64 "&wait=%d", after, wait_s);
+    buf_clear(answer);
+    enum status status = cloud_get(cloud, path, wait_s + CLOUD_CALL_S, answer, err);
+    cloud->knows_no_devices = cloud->knows_no_devices || status == STATUS_OK;
+    return status;
+}
+
+enum status cloud_next_release(struct cloud *cloud, int64_t after, bool squash, int wait_s,
                                struct cloud_release *out, struct err *err)
 {
-    char path[96];
+    static const char path[] = "/deltas";
     struct buf answer = {.max = CLOUD_ANSWER_MAX};
     json *root = NULL;
-    snprintf(path, sizeof path, "/deltas?after=%" PRId64 "&wait=%d", after, wait_s);
-    enum status status = cloud_get(cloud, path, wait_s + CLOUD_CALL_S, &answer, err);
+    enum status status = cloud_list_releases(cloud, after, squash, wait_s, &answer, err);
     if (status == STATUS_OK && answer.len == 0)
         status = err_set(err, STATUS_NOT_FOUND, "no release after version %" PRId64, after);
     else if (status == STATUS_NOT_FOUND)
@@ -616,6 +676,15 @@ enum status cloud_next_release(struct cloud *cloud, int64_t after, int wait_s,
     return status;
 }
 
+/* A patch is from the version before, unless it says otherwise. */
+static void cloud_patch_path(int64_t version, int64_t from, const char *end, char out[CLOUD_PATCH])
+{
+    char query[32] = "";
+    if (from != version - 1)
+        snprintf(query, sizeof query, "?from=%" PRId64, from);
+    snprintf(out, CLOUD_PATCH, "/deltas/%" PRId64 "%s%s", version, end, query);
+}
+
 static enum status cloud_envelope(struct cloud *cloud, const char *path, struct buf *out,
                                   struct err *err)
 {
@@ -623,10 +692,11 @@ static enum status cloud_envelope(struct cloud *cloud, const char *path, struct 
     return cloud_get(cloud, path, CLOUD_CALL_S, out, err);
 }
 
-enum status cloud_manifest(struct cloud *cloud, int64_t version, struct buf *out, struct err *err)
+enum status cloud_manifest(struct cloud *cloud, int64_t version, int64_t from, struct buf *out,
+                           struct err *err)
 {
-    char path[64];
-    snprintf(path, sizeof path, "/deltas/%" PRId64 "/manifest", version);
+    char path[CLOUD_PATCH];
+    cloud_patch_path(version, from, "/manifest", path);
     return cloud_envelope(cloud, path, out, err);
 }
 
@@ -652,11 +722,12 @@ static int64_t cloud_resume_at(struct io *io, const char *path, int64_t size)
     return 0;
 }
 
-static enum status cloud_fetch_from(struct cloud *cloud, struct sink *sink, int64_t version,
-                                    int64_t from, struct err *err)
+static enum status cloud_fetch_from(struct cloud *cloud, struct sink *sink,
+                                    const struct cloud_release *release, int64_t from,
+                                    struct err *err)
 {
-    char path[64], range[32];
-    snprintf(path, sizeof path, "/deltas/%" PRId64, version);
+    char path[CLOUD_PATCH], range[32];
+    cloud_patch_path(release->version, release->base_version, "", path);
     TRY(cloud_prepare(cloud, sink, 0, err, path));
     curl_easy_setopt(cloud->curl, CURLOPT_LOW_SPEED_LIMIT, (long)CLOUD_STALL_BYTES);
     curl_easy_setopt(cloud->curl, CURLOPT_LOW_SPEED_TIME, (long)CLOUD_STALL_S);
@@ -676,7 +747,7 @@ enum status cloud_fetch(struct cloud *cloud, struct io *io, const struct cloud_r
     *received = 0;
     if (from == release->size)
         return STATUS_OK;
-    enum status status = cloud_fetch_from(cloud, &sink, release->version, from, err);
+    enum status status = cloud_fetch_from(cloud, &sink, release, from, err);
     *received = sink.received;
     if (sink.fd >= 0 && io->close(io, sink.fd) != 0 && status == STATUS_OK)
         status = io_error(err, "close", path, errno);

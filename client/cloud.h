@@ -63,18 +63,26 @@ struct cloud_release {
     struct hash set_hash; /* of the trainable set after it */
 };
 
-/* GET /deltas?after=V&wait=S: the release that goes on from `after`. NOT_FOUND: none yet. */
-enum status cloud_next_release(struct cloud *cloud, int64_t after, int wait_s,
+/* GET /deltas?after=V&device=ID&wait=S: the release that goes on from `after`, of those that this
+ * device may take. squash: also one that passes over versions. A cloud that knows no devices is
+ * asked without. NOT_FOUND: none yet. */
+enum status cloud_next_release(struct cloud *cloud, int64_t after, bool squash, int wait_s,
                                struct cloud_release *out, struct err *err);
-/* GET /deltas/V/manifest: the envelope, at most LIMIT_ENVELOPE_BYTES (TOO_LARGE), appended to out.
- * What it says is the caller's to believe. */
-enum status cloud_manifest(struct cloud *cloud, int64_t version, struct buf *out, struct err *err);
+/* GET /deltas/V/manifest (?from=, where the patch passes over versions): the envelope, at most
+ * LIMIT_ENVELOPE_BYTES (TOO_LARGE), appended to out. What it says is the caller's to believe. */
+enum status cloud_manifest(struct cloud *cloud, int64_t version, int64_t from, struct buf *out,
+                           struct err *err);
 /* GET /keys, or /keys/V: a key document's envelope, likewise. */
 enum status cloud_keys(struct cloud *cloud, int64_t version, struct buf *out, struct err *err);
-/* GET /deltas/V into path: goes on by Range where the file ends, stops at release->size + 1 bytes.
- * received: bytes of this call. The caller checks size and hash. */
+/* GET /deltas/V (?from=, likewise) into path: goes on by Range where the file ends, stops at
+ * release->size + 1 bytes. received: bytes of this call. The caller checks size and hash. */
 enum status cloud_fetch(struct cloud *cloud, struct io *io, const struct cloud_release *release,
                         const char *path, int64_t *received, struct err *err);
+/* PUT /devices/ID: what this device is and runs, as JSON. */
+enum status cloud_put_device(struct cloud *cloud, const void *body, size_t len, struct err *err);
+/* POST /devices/ID/feedback, as JSON; hash: of the body, its idempotency key. */
+enum status cloud_feedback(struct cloud *cloud, const void *body, size_t len,
+                           const struct hash *hash, struct err *err);
 /* POST /distill: *id is the round's. CONFLICT: one is running, or there is nothing new to learn. */
 enum status cloud_distill(struct cloud *cloud, int64_t *id, struct err *err);
 struct cloud_round {

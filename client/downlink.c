@@ -21,10 +21,12 @@ struct downlink {
     struct io *io;
     struct cloud *cloud;
     struct slots *slots;
+    struct reports *reports;
     struct board *board;
     struct vouch *vouch;
     struct away away;
     char incoming[PATH_MAX];
+    bool squash; /* the next version is left alone: ask for one that passes over it */
     int poll_s;
     struct hash torn;      /* the patch whose transfer failed last, */
     int torn_count;        /* how often, */
@@ -66,8 +68,10 @@ static void downlink_sweep(const struct downlink *d, const char *keep)
 static enum status downlink_fetch(struct downlink *d, const struct manifest *manifest,
                                   struct buf *patch, struct err *err)
 {
-    const struct cloud_release release = {
-        .version = manifest->version, .size = manifest->size, .patch = manifest->patch};
+    const struct cloud_release release = {.version = manifest->version,
+                                          .base_version = manifest->base_version,
+                                          .size = manifest->size,
+                                          .patch = manifest->patch};
     char hex[HASH_HEX], name[HASH_HEX + 8], path[PATH_MAX];
     int64_t received = 0;
     hash_hex(&manifest->patch, hex);
@@ -114,6 +118,14 @@ static void downlink_refuse(struct downlink *d, const struct cloud_release *rele
     board_note_error(d->board, "downlink", text);
 }
 
+/* For the cloud. What cannot be kept is only logged: the update itself has been dealt with. */
+static void downlink_tell(struct downlink *d, const struct report *report)
+{
+    struct err err = {0};
+    if (reports_add(d->reports, report, &err) != STATUS_OK)
+        log_line(LOG_WARN, "downlink", "%s", err.text);
+}
+
 static bool downlink_is_content(enum status status)
 {
     switch (status) {
@@ -132,26 +144,42 @@ static bool downlink_is_content(enum status status)
 
 /* ---- one update ---- */
 
-static void downlink_report(struct downlink *d, const struct manifest *manifest, int64_t started_ms)
+static void downlink_note(struct downlink *d, const struct board_applied *applied)
 {
     struct slots_info info;
     struct err unsaved = {0};
     slots_info(d->slots, &info);
-    struct board_applied applied = {.version = info.version,
+    struct board_fields *f = board_lock(d->board);
+    f->version = info.version;
+    hash_hex(&info.hash, f->sha256);
+    board_add_applied(f, applied);
+    if (board_commit(d->board, &unsaved) != STATUS_OK)
+        log_line(LOG_WARN, "downlink", "%s", unsaved.text);
+}
+
+static void downlink_report(struct downlink *d, const struct manifest *manifest,
+                            const struct selftest_report *test, int64_t started_ms)
+{
+    struct slots_info info;
+    slots_info(d->slots, &info);
+    struct board_applied applied = {.version = manifest->version,
                                     .delta_bytes = manifest->size,
                                     .parameters = info.parameters,
                                     .seconds =
                                         (double)(clock_monotonic_ms() - started_ms) / 1000.0};
-    struct board_fields *f = board_lock(d->board);
-    f->version = info.version;
-    hash_hex(&info.hash, f->sha256);
-    board_add_applied(f, &applied);
-    if (board_commit(d->board, &unsaved) != STATUS_OK)
-        log_line(LOG_WARN, "downlink", "%s", unsaved.text);
+    const struct report report = {.version = manifest->version,
+                                  .outcome = "applied",
+                                  .self_test = test,
+                                  .seconds = applied.seconds};
+    downlink_note(d, &applied);
+    downlink_tell(d, &report);
+    slots_told(d->slots, manifest->version, SLOTS_APPLIED);
     log_line(LOG_INFO, "downlink",
-             "version %" PRId64 " applied: %" PRId64 " bytes, %.2f bits a parameter, %.2f s",
+             "version %" PRId64 " applied: %" PRId64 " bytes, %.2f bits a parameter, %.2f s; "
+             "%d of %d golden and %d of %d replayed answers as before",
              applied.version, applied.delta_bytes,
-             8.0 * (double)applied.delta_bytes / (double)applied.parameters, applied.seconds);
+             8.0 * (double)applied.delta_bytes / (double)applied.parameters, applied.seconds,
+             test->golden_right, test->golden, test->replay_agreed, test->replay);
 }
 
 /* The list is a hint that nobody signed: what it said must be what was vouched for, or the patches
@@ -175,23 +203,24 @@ enum downlink_stage {
 };
 
 static enum status downlink_update(struct downlink *d, const struct cloud_release *listed,
-                                   enum downlink_stage *stage, struct err *err)
+                                   enum downlink_stage *stage, struct selftest_report *test,
+                                   struct err *err)
 {
     struct manifest manifest;
     int64_t started_ms = clock_monotonic_ms();
     *stage = DOWNLINK_MANIFEST;
-    TRY(vouch_next(d->vouch, listed->version, &manifest, err));
+    TRY(vouch_next(d->vouch, listed->version, listed->base_version, &manifest, err));
     TRY(downlink_check(listed, &manifest, err));
     *stage = DOWNLINK_PATCH;
     struct buf patch = {.max = (size_t)manifest.size};
     enum status status = downlink_fetch(d, &manifest, &patch, err);
     if (status == STATUS_OK) {
         *stage = DOWNLINK_APPLY;
-        status = slots_apply(d->slots, patch.data, patch.len, err);
+        status = slots_apply(d->slots, patch.data, patch.len, test, err);
     }
     buf_free(&patch);
     if (status == STATUS_OK)
-        downlink_report(d, &manifest, started_ms);
+        downlink_report(d, &manifest, test, started_ms);
     return status;
 }
 
@@ -199,10 +228,12 @@ static enum status downlink_update(struct downlink *d, const struct cloud_releas
 static void downlink_take(struct downlink *d, const struct cloud_release *release)
 {
     struct err err = {0};
+    struct selftest_report test = {.finite = false};
     enum downlink_stage stage;
-    enum status status = downlink_update(d, release, &stage, &err);
+    enum status status = downlink_update(d, release, &stage, &test, &err);
     if (status == STATUS_OK) {
         away_back(&d->away);
+        d->squash = false;
     } else if (stage == DOWNLINK_MANIFEST && status == STATUS_REFUSED) {
         downlink_sleep(d, (int64_t)d->poll_s * 1000);
     } else if (stage == DOWNLINK_PATCH && downlink_is_content(status)) {
@@ -212,6 +243,12 @@ static void downlink_take(struct downlink *d, const struct cloud_release *releas
         downlink_sleep(d, DOWNLINK_IDLE_MS);
     } else if (downlink_is_content(status)) {
         bool blocked = slots_failed(d->slots, release->version, &release->patch);
+        const struct report report = {.version = release->version,
+                                      .outcome = "failed",
+                                      .reason = err.text,
+                                      .self_test = status == STATUS_REFUSED ? &test : NULL,
+                                      .seconds = -1};
+        downlink_tell(d, &report);
         downlink_refuse(d, release, &err,
                         blocked ? "; failed three times, left alone until another patch is offered"
                                 : "");
@@ -221,15 +258,19 @@ static void downlink_take(struct downlink *d, const struct cloud_release *releas
     }
 }
 
-/* Asks once, waiting at the cloud; then whatever the answer calls for. */
+/* Asks once, waiting at the cloud; then whatever the answer calls for. What the reports cannot say
+ * now they say before the next poll; that the cloud is away is found out by the poll itself. */
 static void downlink_poll(struct downlink *d)
 {
-    struct err err = {0};
+    struct err err = {0}, unsent = {0};
     struct slots_info info;
     struct cloud_release release;
     int64_t asked_ms = clock_monotonic_ms();
+    if (reports_flush(d->reports, d->cloud, d->slots, &unsent) != STATUS_OK)
+        log_line(LOG_DEBUG, "downlink", "reports wait: %s", unsent.text);
     slots_info(d->slots, &info);
-    enum status status = cloud_next_release(d->cloud, info.version, d->poll_s, &release, &err);
+    enum status status =
+        cloud_next_release(d->cloud, info.version, d->squash, d->poll_s, &release, &err);
     if (status == STATUS_OK || status == STATUS_NOT_FOUND)
         away_back(&d->away);
     if (status == STATUS_NOT_FOUND) {
@@ -242,7 +283,9 @@ static void downlink_poll(struct downlink *d)
         away_wait(&d->away, &err, cloud_retry_after_ms(d->cloud), &d->ending);
     } else if (slots_blocked(d->slots, release.version, &release.patch) ||
                downlink_is_torn(d, &release.patch)) {
-        downlink_sleep(d, (int64_t)d->poll_s * 1000);
+        if (d->squash)
+            downlink_sleep(d, (int64_t)d->poll_s * 1000);
+        d->squash = true;
     } else {
         downlink_take(d, &release);
     }
@@ -278,14 +321,15 @@ static enum status downlink_prepare(struct downlink *d, const struct downlink_op
 }
 
 enum status downlink_start(struct io *io, const struct downlink_options *options,
-                           struct slots *slots, struct board *board, struct downlink **out,
-                           struct err *err)
+                           struct slots *slots, struct reports *reports, struct board *board,
+                           struct downlink **out, struct err *err)
 {
     struct downlink *d = calloc(1, sizeof *d);
     if (!d)
         return err_set(err, STATUS_NO_MEMORY, "no memory for the updater");
     d->io = io;
     d->slots = slots;
+    d->reports = reports;
     d->board = board;
     d->poll_s = options->poll_s;
     away_init(&d->away, board, "downlink", options->cloud->token_file);
@@ -311,13 +355,14 @@ void downlink_stop(struct downlink *d)
     free(d);
 }
 
+/* By the board, which is written last: who has waited finds the version's figures there. */
 bool downlink_wait(struct downlink *d, int64_t version, int64_t ms)
 {
     int64_t until = clock_monotonic_ms() + ms;
-    struct slots_info info;
     for (;;) {
-        slots_info(d->slots, &info);
-        if (info.version > version)
+        int64_t now = board_lock(d->board)->version;
+        board_unlock(d->board);
+        if (now > version)
             return true;
         if (downlink_ending(d) || clock_monotonic_ms() >= until)
             return false;

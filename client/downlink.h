@@ -7,12 +7,14 @@
  *
  * A patch that does not match its manifest, or does not apply, is refused and counted; after
  * SLOTS_FAILURES_MAX failures that patch is left alone: for good when its content is at fault, for
- * DOWNLINK_PAUSE_MS when its transfer is. */
+ * DOWNLINK_PAUSE_MS when its transfer is. Between polls it sends the reports: what
+ * came of each update, and what the device runs. */
 #ifndef CDCCA_DOWNLINK_H
 #define CDCCA_DOWNLINK_H
 
 #include "client/board.h"
 #include "client/cloud.h"
+#include "client/reports.h"
 #include "client/slots.h"
 
 enum { DOWNLINK_PAUSE_MS = 10 * 60 * 1000 };
@@ -29,10 +31,11 @@ struct downlink_options {
 
 /* All borrowed until downlink_stop. */
 enum status downlink_start(struct io *io, const struct downlink_options *options,
-                           struct slots *slots, struct board *board, struct downlink **out,
-                           struct err *err);
+                           struct slots *slots, struct reports *reports, struct board *board,
+                           struct downlink **out, struct err *err);
 void downlink_stop(struct downlink *downlink); /* breaks off a call; NULL is fine */
-/* Waits until the active version is above `version`, ms have passed or a stop: true when it is. */
+/* Waits until a version above `version` is active and noted on the board, ms have passed or a stop:
+ * true when it is. */
 bool downlink_wait(struct downlink *downlink, int64_t version, int64_t ms);
 
 #endif

@@ -1,7 +1,6 @@
 /* Local inference; see infer.h. */
 #include "client/infer.h"
 #include "api/base/checked.h"
-#include "model/task/world.h"
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
@@ -118,9 +117,19 @@ static enum status infer_check(const struct mllm *m, const struct answer *answer
                    (double)answer->entropy, (double)ceiling);
 }
 
-static enum status infer_ask(const struct mllm *m, struct pool *pool, const float *visual,
-                             const char *const *questions, int n, struct answer *answers,
-                             struct err *err)
+enum status infer_ask_all(const struct mllm *m, struct pool *pool, const struct ask *asks, int n,
+                          struct answer *answers, struct err *err)
+{
+    TRY(answer_batch(m, pool, asks, n, INFER_MAX_NEW, answers, err));
+    for (int i = 0; i < n; i++) {
+        TRY(infer_check(m, &answers[i], i, err));
+        infer_clean(answers[i].text);
+    }
+    return STATUS_OK;
+}
+
+enum status infer_ask(const struct mllm *m, struct pool *pool, const float *visual,
+                      const char *const *questions, int n, struct answer *answers, struct err *err)
 {
     struct ask asks[INFER_BATCH] = {0};
     size_t stride = (size_t)infer_tokens(m) * (size_t)infer_width(m);
@@ -128,12 +137,7 @@ static enum status infer_ask(const struct mllm *m, struct pool *pool, const floa
         asks[i] = (struct ask){.visual = visual + (size_t)i * stride,
                                .visual_count = infer_tokens(m),
                                .question = questions[i]};
-    TRY(answer_batch(m, pool, asks, n, INFER_MAX_NEW, answers, err));
-    for (int i = 0; i < n; i++) {
-        TRY(infer_check(m, &answers[i], i, err));
-        infer_clean(answers[i].text);
-    }
-    return STATUS_OK;
+    return infer_ask_all(m, pool, asks, n, answers, err);
 }
 
 enum status infer_answer(const struct mllm *m, struct pool *pool, const uint8_t *rgb,
@@ -145,74 +149,4 @@ enum status infer_answer(const struct mllm *m, struct pool *pool, const uint8_t 
                        INFER_BATCH);
     TRY(answer_encode(m, pool, rgb, n, visual, err));
     return infer_ask(m, pool, visual, questions, n, answers, err);
-}
-
-/* ---- the self-test ---- */
-
-static const char *const infer_golden_questions[INFER_GOLDEN] = {
-    "what color is the circle?",
-    "how many objects are there?",
-    "is there a square?",
-    "what is in the picture?",
-};
-
-/* A scene of the built-in world at the model's input size. */
-static enum status infer_golden_image(int size, int i, uint8_t *rgb, struct err *err)
-{
-    struct world_domain domain;
-    struct world_scene scene;
-    uint8_t small[WORLD_SIZE * WORLD_SIZE * 3];
-    struct image in = {.width = WORLD_SIZE, .height = WORLD_SIZE, .rgb = small}, out = {0};
-    TRY(world_domain_parse("source", &domain, err));
-    world_scene_draw(&domain, 4711, (uint64_t)i, &scene);
-    world_scene_render(&scene, small, NULL);
-    TRY(image_resize(&in, size, size, &out, err));
-    memcpy(rgb, out.rgb, (size_t)size * (size_t)size * 3);
-    image_free(&out);
-    return STATUS_OK;
-}
-
-enum status infer_golden_init(const struct mllm *m, struct infer_golden *out, struct err *err)
-{
-    size_t side = (size_t)m->config.vision.image, bytes = side * side * 3;
-    size_t floats = (size_t)infer_tokens(m) * (size_t)infer_width(m);
-    uint8_t *rgb = malloc(INFER_GOLDEN * bytes);
-    float *visual = malloc(INFER_GOLDEN * floats * sizeof *visual);
-    enum status status = STATUS_OK;
-    if (!rgb || !visual)
-        status = err_set(err, STATUS_NO_MEMORY, "no memory for the golden prompts");
-    for (int i = 0; status == STATUS_OK && i < INFER_GOLDEN; i++)
-        status = infer_golden_image((int)side, i, rgb + (size_t)i * bytes, err);
-    if (status == STATUS_OK)
-        status = answer_encode(m, NULL, rgb, INFER_GOLDEN, visual, err);
-    free(rgb);
-    if (status != STATUS_OK) {
-        free(visual);
-        return status;
-    }
-    out->visual = visual;
-    return STATUS_OK;
-}
-
-void infer_golden_deinit(struct infer_golden *golden)
-{
-    free(golden->visual);
-    golden->visual = NULL;
-}
-
-enum status infer_self_test(const struct mllm *m, const struct infer_golden *golden,
-                            struct err *err)
-{
-    struct answer *answers = calloc(INFER_GOLDEN, sizeof *answers);
-    if (!answers)
-        return err_set(err, STATUS_NO_MEMORY, "no memory for the self-test");
-    enum status status =
-        infer_ask(m, NULL, golden->visual, infer_golden_questions, INFER_GOLDEN, answers, err);
-    free(answers);
-    if (status != STATUS_CORRUPT)
-        return status;
-    err_prefix(err, "self-test");
-    if (err)
-        err->code = STATUS_REFUSED;
-    return STATUS_REFUSED;
 }

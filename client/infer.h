@@ -1,5 +1,5 @@
 /* Local inference: images and questions in, answers and the encoder's tokens out; the built-in
- * model's place; the self-test that a new version must pass. */
+ * model's place. */
 #ifndef CDCCA_INFER_H
 #define CDCCA_INFER_H
 
@@ -7,7 +7,7 @@
 #include "model/mllm/answer.h"
 #include "model/task/image.h"
 
-enum { INFER_BATCH = 16, INFER_GOLDEN = 4, INFER_MAX_NEW = 12 };
+enum { INFER_BATCH = 16, INFER_MAX_NEW = 12 };
 
 /* Visual tokens per image, class token included, and floats per token. */
 int infer_tokens(const struct mllm *m);
@@ -26,14 +26,10 @@ enum status infer_answer(const struct mllm *m, struct pool *pool, const uint8_t 
                          const char *const *questions, int n, float *visual, struct answer *answers,
                          struct err *err);
 
-/* Golden prompts with their encoder tokens (the encoder is frozen, so they serve every version). */
-struct infer_golden {
-    float *visual; /* (INFER_GOLDEN, tokens, width) */
-};
-enum status infer_golden_init(const struct mllm *m, struct infer_golden *out, struct err *err);
-void infer_golden_deinit(struct infer_golden *golden);
-/* Answers them: everything finite and within its range, or STATUS_REFUSED. */
-enum status infer_self_test(const struct mllm *m, const struct infer_golden *golden,
-                            struct err *err);
+/* The same from encoder tokens (n,tokens,width), and from asks as they are. */
+enum status infer_ask(const struct mllm *m, struct pool *pool, const float *visual,
+                      const char *const *questions, int n, struct answer *answers, struct err *err);
+enum status infer_ask_all(const struct mllm *m, struct pool *pool, const struct ask *asks, int n,
+                          struct answer *answers, struct err *err);
 
 #endif

@@ -1,6 +1,6 @@
-/* cdcca-edge: run (the agent), enroll (a token for it), ask (one question about one image), status
- * (what the agent has done). Command lines only; the work is in agent.c, identity.c, ask.c and
- * board.c. */
+/* cdcca-edge: run (the agent), serve (the same for applications), simulate (a fleet), enroll (a
+ * token for it), ask (one question about one image), status (what the agent has done). Command
+ * lines only; the work is in agent.c, serve.c, simulate.c, identity.c, ask.c and board.c. */
 #include "api/base/log.h"
 #include "api/wire/limits.h"
 #include "api/wire/options.h"
@@ -9,6 +9,9 @@
 #include "client/board.h"
 #include "client/identity.h"
 #include "client/infer.h"
+#include "client/selftest.h"
+#include "client/serve.h"
+#include "client/simulate.h"
 #include "client/stop.h"
 #include <limits.h>
 #include <stdio.h>
@@ -48,7 +51,8 @@ static enum status main_run_check(const struct agent_options *o, struct err *err
 
 static int main_run(int argc, char **argv)
 {
-    struct agent_options o = {.budget = 0.1,
+    struct agent_options o = {.agreement = SELFTEST_SHARE,
+                              .budget = 0.1,
                               .window = 910,
                               .keep = uts_defaults().keep,
                               .bits = 4,
@@ -56,6 +60,7 @@ static int main_run(int argc, char **argv)
                               .poll_s = 30,
                               .seed = 1,
                               .spool_bytes = 64 << 20,
+                              .spool_days = 7,
                               .segment = 910,
                               .lockstep_timeout_s = 600};
     const struct option table[] = {
@@ -71,6 +76,10 @@ static int main_run(int argc, char **argv)
          "what the device shows to the cloud (DATA/token)"},
         {"ca", OPTION_STRING, &o.ca_file, 0, 0, "FILE",
          "who vouches for the cloud, PEM (the system's authorities)"},
+        {"class", OPTION_STRING, &o.device_class, 0, 0, "ID", "kind of device, for the fleet"},
+        {"channel", OPTION_STRING, &o.channel, 0, 0, "ID", "whose releases it takes"},
+        {"agreement", OPTION_NUMBER, &o.agreement, 0, 1, "SHARE",
+         "of sure answers that a new version must give as before"},
         {"budget", OPTION_NUMBER, &o.budget, 0, 1, "SHARE", "share of the instances to upload"},
         {"window", OPTION_INT, &o.window, 1, 1 << 20, "N", "instances per sampling window"},
         {"keep", OPTION_INT, &o.keep, 1, LIMIT_TOKENS, "N", "visual tokens per upload"},
@@ -83,7 +92,10 @@ static int main_run(int argc, char **argv)
         {"seed", OPTION_INT, &o.seed, 0, 1e15, "N", "of world streams and of the draws"},
         {"threads", OPTION_INT, &o.threads, 0, 64, "N", "for answering; 0: one per core"},
         {"spool-bytes", OPTION_INT, &o.spool_bytes, 1 << 16, 1e15, "N",
-         "most that may wait for the cloud; the oldest gives way"},
+         "most that may wait for the cloud; what tells least per byte gives way"},
+        {"spool-days", OPTION_INT, &o.spool_days, 1, 3650, "N", "days it may wait"},
+        {"uplink-bytes-per-day", OPTION_INT, &o.daily_bytes, 0, 1e15, "N",
+         "most that uploads may weigh in a day; 0: no limit"},
         {"segment", OPTION_INT, &o.segment, 1, 1 << 20, "N",
          "samples per round in lockstep, and per step of world:drift"},
         {"lockstep", OPTION_FLAG, &o.lockstep, 0, 0, NULL,
@@ -216,10 +228,21 @@ static int main_status(int argc, char **argv)
     return status == STATUS_OK ? 0 : main_fail(options.program, status, &err);
 }
 
+/* A command that reads its own options. */
+static int main_command(const char *program, enum status (*run)(int, char **, struct err *),
+                        int argc, char **argv)
+{
+    struct err err = {0};
+    enum status status = run(argc, argv, &err);
+    return status == STATUS_OK ? 0 : main_fail(program, status, &err);
+}
+
 int main(int argc, char **argv)
 {
     static const char usage[] =
         "usage: cdcca-edge run --cloud URL --source DIR|world:NAME --data DIR [OPTION...]\n"
+        "       cdcca-edge serve --data DIR [--cloud URL] [OPTION...]\n"
+        "       cdcca-edge simulate --cloud URL [--devices N] [OPTION...]\n"
         "       cdcca-edge enroll --cloud URL --code CODE --data DIR [OPTION...]\n"
         "       cdcca-edge ask --image FILE QUESTION [OPTION...]\n"
         "       cdcca-edge status --data DIR [--json]\n"
@@ -229,6 +252,10 @@ int main(int argc, char **argv)
         return main_run(argc - 1, argv + 1);
     if (strcmp(command, "enroll") == 0)
         return main_enroll(argc - 1, argv + 1);
+    if (strcmp(command, "serve") == 0)
+        return main_command("cdcca-edge serve", serve_run, argc - 1, argv + 1);
+    if (strcmp(command, "simulate") == 0)
+        return main_command("cdcca-edge simulate", simulate_run, argc - 1, argv + 1);
     if (strcmp(command, "ask") == 0)
         return main_ask(argc - 1, argv + 1);
     if (strcmp(command, "status") == 0)

@@ -2,10 +2,8 @@
 #include "client/slots.h"
 #include "api/base/log.h"
 #include "api/wire/delta.h"
-#include "api/wire/json.h"
 #include "model/learn/compress.h"
 #include <dirent.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <pthread.h>
@@ -13,23 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLOTS_STATE_MAX = 16 << 10, SLOTS_NONE = -1 };
-
-struct slots_state { /* what state.json holds */
-    int64_t active, previous;
-    struct hash factory, hash, previous_hash;
-    struct hash patch;      /* that led to the active version; zeros for factory */
-    int64_t failed_version; /* the version that failed last, how often, and its patch */
-    int64_t failures;
-    struct hash failed_patch;
-};
-
 struct slots {
     struct io *io;
     char dir[PATH_MAX]; /* DATA/slots */
     char state_path[PATH_MAX];
     bool writable;
-    struct infer_golden golden;
+    struct selftest selftest;
+    struct replay *replay; /* borrowed, or NULL */
+    double share;
     int64_t parameters;
     pthread_mutex_t change; /* held through an apply or a rollback: one change at a time */
     pthread_mutex_t lock;   /* guards the two below; only a holder of `change` writes them, so that
@@ -44,85 +33,6 @@ static enum status slots_path(const struct slots *slots, int64_t version, char o
     char name[40];
     snprintf(name, sizeof name, "v%" PRId64 ".safetensors", version);
     return io_join(out, PATH_MAX, slots->dir, name, err);
-}
-
-/* ---- state.json ---- */
-
-static bool state_set_hash(json *root, const char *key, const struct hash *hash)
-{
-    char hex[HASH_HEX];
-    hash_hex(hash, hex);
-    return json_set_string(root, key, hex);
-}
-
-static enum status state_get_hash(const json *root, const char *key, struct hash *out,
-                                  struct err *err)
-{
-    const char *hex;
-    TRY(json_get_string(root, key, HASH_HEX - 1, &hex, err));
-    if (!hash_parse(hex, out))
-        return err_set(err, STATUS_MALFORMED, "%s is no SHA-256 in lower-case hexadecimal", key);
-    return STATUS_OK;
-}
-
-static bool state_set_all(json *root, const struct slots_state *state)
-{
-    return json_set_string(root, "schema", "cdcca.edge-state/1") &&
-           json_set_int(root, "active", state->active) &&
-           json_set_int(root, "previous", state->previous) &&
-           state_set_hash(root, "factory_sha256", &state->factory) &&
-           state_set_hash(root, "sha256", &state->hash) &&
-           state_set_hash(root, "previous_sha256", &state->previous_hash) &&
-           state_set_hash(root, "patch_sha256", &state->patch) &&
-           json_set_int(root, "failed_version", state->failed_version) &&
-           json_set_int(root, "failures", state->failures) &&
-           state_set_hash(root, "failed_patch_sha256", &state->failed_patch);
-}
-
-static enum status state_save(const struct slots *slots, const struct slots_state *state,
-                              struct err *err)
-{
-    struct buf text = {.max = SLOTS_STATE_MAX};
-    json *root = json_object_new();
-    enum status status =
-        root && state_set_all(root, state) ? json_print(root, true, &text) : STATUS_NO_MEMORY;
-    if (status == STATUS_OK)
-        status = io_write_file(slots->io, slots->state_path, text.data, text.len, err);
-    else
-        err_set(err, status, "%s: no memory to write it", slots->state_path);
-    json_free(root);
-    buf_free(&text);
-    return status;
-}
-
-static enum status state_parse(const json *root, struct slots_state *out, struct err *err)
-{
-    struct slots_state s;
-    TRY(json_get_int(root, "active", 0, INT64_MAX, &s.active, err));
-    TRY(json_get_int(root, "previous", SLOTS_NONE, INT64_MAX, &s.previous, err));
-    TRY(state_get_hash(root, "factory_sha256", &s.factory, err));
-    TRY(state_get_hash(root, "sha256", &s.hash, err));
-    TRY(state_get_hash(root, "previous_sha256", &s.previous_hash, err));
-    TRY(state_get_hash(root, "patch_sha256", &s.patch, err));
-    TRY(json_get_int(root, "failed_version", SLOTS_NONE, INT64_MAX, &s.failed_version, err));
-    TRY(json_get_int(root, "failures", 0, SLOTS_FAILURES_MAX, &s.failures, err));
-    TRY(state_get_hash(root, "failed_patch_sha256", &s.failed_patch, err));
-    *out = s;
-    return STATUS_OK;
-}
-
-static enum status state_load(const struct slots *slots, struct slots_state *out, struct err *err)
-{
-    struct buf text = {.max = SLOTS_STATE_MAX};
-    json *root = NULL;
-    enum status status = io_read_file(slots->io, slots->state_path, &text, err);
-    if (status == STATUS_OK)
-        status = json_parse(text.data, text.len, &root, err);
-    if (status == STATUS_OK)
-        status = state_parse(root, out, err);
-    json_free(root);
-    buf_free(&text);
-    return status;
 }
 
 /* ---- opening: the first slot that is whole ---- */
@@ -216,16 +126,16 @@ static enum status slots_recover(struct slots *slots, const struct trainable *se
     struct err problem = {0};
     struct hash hash;
     trainable_hash(set, &hash);
-    enum status status =
-        slots->state_path[0] ? state_load(slots, &slots->state, &problem) : STATUS_NOT_FOUND;
+    enum status status = slots->state_path[0] ? slots_state_load(slots->io, slots->state_path,
+                                                                 &slots->state, &problem)
+                                              : STATUS_NOT_FOUND;
     if (status == STATUS_OK && !hash_equal(&slots->state.factory, &hash))
         return err_set(err, STATUS_CONFLICT,
                        "%s belongs to another factory model; another --data (or the model it was "
                        "started with) is right",
                        slots->state_path);
     if (status != STATUS_OK)
-        slots->state = (struct slots_state){
-            .previous = SLOTS_NONE, .failed_version = SLOTS_NONE, .factory = hash, .hash = hash};
+        slots_state_init(&slots->state, &hash);
     if (status == STATUS_NOT_FOUND && slots_newest(slots, INT64_MAX) < 0)
         return STATUS_OK; /* a first start, or no folder at all */
     if (status != STATUS_OK)
@@ -241,7 +151,7 @@ static enum status slots_first_files(struct slots *slots, const struct trainable
     TRY(slots_path(slots, slots->state.active, path, err));
     if (!io_exists(path))
         TRY(trainable_save(slots->io, set, slots->state.active, path, err));
-    return state_save(slots, &slots->state, err);
+    return slots_state_save(slots->io, slots->state_path, &slots->state, err);
 }
 
 static enum status slots_start(struct slots *slots, struct err *err)
@@ -282,13 +192,14 @@ enum status slots_open(struct io *io, const char *data_dir, struct mllm *model, 
     slots->io = io;
     slots->active = model;
     slots->writable = writable;
+    slots->share = SELFTEST_SHARE;
     pthread_mutex_init(&slots->change, NULL);
     pthread_mutex_init(&slots->lock, NULL);
     enum status status = data_dir ? slots_folders(slots, data_dir, err) : STATUS_OK;
     if (status == STATUS_OK)
         status = slots_start(slots, err);
     if (status == STATUS_OK && writable)
-        status = infer_golden_init(model, &slots->golden, err);
+        status = selftest_init(model, &slots->selftest, err);
     if (status != STATUS_OK) {
         slots_close(slots);
         return status;
@@ -301,11 +212,17 @@ void slots_close(struct slots *slots)
 {
     if (!slots)
         return;
-    infer_golden_deinit(&slots->golden);
+    selftest_deinit(&slots->selftest);
     mllm_release(slots->active);
     pthread_mutex_destroy(&slots->lock);
     pthread_mutex_destroy(&slots->change);
     free(slots);
+}
+
+void slots_set_selftest(struct slots *slots, struct replay *replay, double share)
+{
+    slots->replay = replay;
+    slots->share = share;
 }
 
 /* ---- reading ---- */
@@ -347,7 +264,7 @@ static void slots_publish(struct slots *slots, const struct slots_state *state, 
 static enum status slots_commit(struct slots *slots, const struct slots_state *state,
                                 struct mllm *model, struct err *err)
 {
-    TRY(state_save(slots, state, err));
+    TRY(slots_state_save(slots->io, slots->state_path, state, err));
     slots_publish(slots, state, model);
     return STATUS_OK;
 }
@@ -382,6 +299,7 @@ static enum status slots_check_base(const struct slots *slots, const struct delt
 
 /* The second slot: a patched clone that has passed its self-test and lies on disk. */
 static enum status slots_build(struct slots *slots, const struct delta *delta, struct mllm *clone,
+                               struct replay_set *replay, struct selftest_report *report,
                                struct err *err)
 {
     char path[PATH_MAX];
@@ -390,44 +308,68 @@ static enum status slots_build(struct slots *slots, const struct delta *delta, s
     TRY(trainable_list(clone, &set, err));
     enum status status = compress_apply(&set, delta, err);
     if (status == STATUS_OK)
-        status = infer_self_test(clone, &slots->golden, err);
+        status =
+            selftest_run(&slots->selftest, slots->active, clone, replay, slots->share, report, err);
     if (status == STATUS_OK)
         status = trainable_save(slots->io, &set, delta->version, path, err);
     trainable_free(&set);
     return status;
 }
 
-static enum status slots_apply_delta(struct slots *slots, const struct delta *delta,
-                                     const struct hash *patch, struct err *err)
+/* Built, and committed. */
+static enum status slots_advance(struct slots *slots, const struct delta *delta,
+                                 const struct hash *patch, struct replay_set *replay,
+                                 struct selftest_report *report, struct err *err)
 {
     struct mllm *clone;
     struct slots_state state = slots->state;
-    TRY(slots_check_base(slots, delta, err));
     TRY(mllm_clone(slots->active, &clone, err));
-    enum status status = slots_build(slots, delta, clone, err);
+    enum status status = slots_build(slots, delta, clone, replay, report, err);
     state.previous = state.active;
     state.previous_hash = state.hash;
     state.active = delta->version;
     state.hash = delta->hash;
     state.patch = *patch;
+    state.told = delta->version;
+    state.told_outcome = SLOTS_APPLIED;
     if (status == STATUS_OK)
         status = slots_commit(slots, &state, clone, err);
-    if (status != STATUS_OK) {
+    if (status != STATUS_OK)
         mllm_release(clone);
-        return status;
-    }
-    slots_sweep(slots, state.active, state.previous);
-    return STATUS_OK;
+    return status;
 }
 
-enum status slots_apply(struct slots *slots, const void *patch, size_t len, struct err *err)
+static enum status slots_apply_delta(struct slots *slots, const struct delta *delta,
+                                     const struct hash *patch, struct selftest_report *report,
+                                     struct err *err)
+{
+    struct replay_set *replay = NULL;
+    struct err unsaved = {0};
+    TRY(slots_check_base(slots, delta, err));
+    if (slots->replay)
+        TRY(replay_snapshot(slots->replay, &replay, err));
+    enum status status = slots_advance(slots, delta, patch, replay, report, err);
+    if (status == STATUS_OK) {
+        slots_sweep(slots, slots->state.active, slots->state.previous);
+        if (replay && replay_adopt(slots->replay, replay, &unsaved) != STATUS_OK)
+            log_line(LOG_WARN, "slots", "%s", unsaved.text);
+    }
+    replay_set_free(replay);
+    return status;
+}
+
+enum status slots_apply(struct slots *slots, const void *patch, size_t len,
+                        struct selftest_report *report, struct err *err)
 {
     struct delta delta;
     struct hash hash;
+    struct selftest_report ignored = {.finite = false};
+    report = report ? report : &ignored;
+    *report = ignored;
     hash_bytes(patch, len, &hash);
     TRY(delta_decode(patch, len, &delta, err));
     pthread_mutex_lock(&slots->change);
-    enum status status = slots_apply_delta(slots, &delta, &hash, err);
+    enum status status = slots_apply_delta(slots, &delta, &hash, report, err);
     pthread_mutex_unlock(&slots->change);
     delta_free(&delta);
     return status;
@@ -444,17 +386,21 @@ static enum status slots_restore(struct slots *slots, struct slots_state *state,
     return status == STATUS_OK ? slots_commit(slots, state, clone, err) : status;
 }
 
-static enum status slots_rollback_locked(struct slots *slots, struct err *err)
+static enum status slots_rollback_locked(struct slots *slots, int64_t version, struct err *err)
 {
     struct mllm *clone;
     struct slots_state state = slots->state;
+    if (state.active != version)
+        return err_set(err, STATUS_NOT_FOUND,
+                       "version %" PRId64 " is no longer active, version %" PRId64 " is", version,
+                       state.active);
     if (state.previous < 0)
         return err_set(err, STATUS_NOT_FOUND, "version %" PRId64 " has no previous one",
                        state.active);
     TRY(mllm_clone(slots->active, &clone, err));
-    state.failed_version = state.active;
-    state.failures = SLOTS_FAILURES_MAX;
-    state.failed_patch = state.patch;
+    slots_state_fail(&state, state.active, &state.patch, SLOTS_FAILURES_MAX);
+    state.told = state.active;
+    state.told_outcome = SLOTS_ROLLED_BACK;
     state.patch = (struct hash){0};
     state.active = state.previous;
     state.hash = state.previous_hash;
@@ -465,45 +411,61 @@ static enum status slots_rollback_locked(struct slots *slots, struct err *err)
     return status;
 }
 
-enum status slots_rollback(struct slots *slots, struct err *err)
+enum status slots_rollback(struct slots *slots, int64_t version, struct err *err)
 {
     pthread_mutex_lock(&slots->change);
-    enum status status = slots_rollback_locked(slots, err);
+    enum status status = slots_rollback_locked(slots, version, err);
     pthread_mutex_unlock(&slots->change);
     return status;
 }
 
-/* ---- versions that fail ---- */
+/* ---- what the cloud is to hear, and versions that fail ---- */
 
-static bool slots_is_failed(const struct slots_state *state, int64_t version,
-                            const struct hash *patch)
+bool slots_untold(struct slots *slots, int64_t *version, enum slots_outcome *outcome)
 {
-    return state->failed_version == version && hash_equal(&state->failed_patch, patch);
+    pthread_mutex_lock(&slots->lock);
+    *version = slots->state.told;
+    *outcome = slots->state.told_outcome;
+    pthread_mutex_unlock(&slots->lock);
+    return *version != SLOTS_NONE;
+}
+
+/* A changed state, saved if that is possible: what is lost is told or counted once more. `change`
+ * is held. */
+static void slots_note(struct slots *slots, const struct slots_state *state)
+{
+    struct err problem = {0};
+    if (slots_state_save(slots->io, slots->state_path, state, &problem) != STATUS_OK)
+        log_line(LOG_WARN, "slots", "%s", problem.text);
+    slots_publish(slots, state, slots->active);
+}
+
+void slots_told(struct slots *slots, int64_t version, enum slots_outcome outcome)
+{
+    pthread_mutex_lock(&slots->change);
+    struct slots_state state = slots->state;
+    if (state.told == version && state.told_outcome == outcome) {
+        state.told = SLOTS_NONE;
+        slots_note(slots, &state);
+    }
+    pthread_mutex_unlock(&slots->change);
 }
 
 bool slots_failed(struct slots *slots, int64_t version, const struct hash *patch)
 {
-    struct err problem = {0};
     pthread_mutex_lock(&slots->change);
     struct slots_state state = slots->state;
-    if (!slots_is_failed(&state, version, patch))
-        state.failures = 0;
-    state.failed_version = version;
-    state.failed_patch = *patch;
-    if (state.failures < SLOTS_FAILURES_MAX)
-        state.failures++;
-    if (state_save(slots, &state, &problem) != STATUS_OK)
-        log_line(LOG_WARN, "slots", "the failure count is not saved: %s", problem.text);
-    slots_publish(slots, &state, slots->active);
+    bool blocked = slots_state_fail(&state, version, patch, 1) == SLOTS_FAILURES_MAX;
+    slots_note(slots, &state);
     pthread_mutex_unlock(&slots->change);
-    return state.failures == SLOTS_FAILURES_MAX;
+    return blocked;
 }
 
 bool slots_blocked(struct slots *slots, int64_t version, const struct hash *patch)
 {
     pthread_mutex_lock(&slots->lock);
-    bool blocked = slots->state.failures == SLOTS_FAILURES_MAX &&
-                   slots_is_failed(&slots->state, version, patch);
+    const struct slots_failed *failed = slots_state_find(&slots->state, version, patch);
+    bool blocked = failed && failed->failures == SLOTS_FAILURES_MAX;
     pthread_mutex_unlock(&slots->lock);
     return blocked;
 }

@@ -6,7 +6,11 @@
  * ours -> apply to a clone -> hash as declared -> self-test -> slot file durable -> state.json
  * durable (the commit) -> pointer swapped between two answers. A kill between any two steps leaves
  * the old version active and, at most, one unreferenced file. A start takes the first slot that is
- * whole: active, previous, then the newest other, then factory.
+ * whole: active, previous, then the newest other, then factory. The previous slot is kept, so that
+ * a version that misbehaves can be left.
+ *
+ * Each change is also an outcome that the cloud is to hear of; the commit notes it, and it stays
+ * noted until slots_told, so that a kill loses no report.
  *
  * The active model is immutable and shared by a counted pointer. Thread-safe: the agent acquires
  * while the updater applies. */
@@ -14,9 +18,10 @@
 #define CDCCA_SLOTS_H
 
 #include "client/infer.h"
+#include "client/replay.h"
+#include "client/selftest.h"
+#include "client/slots_state.h"
 #include "model/learn/trainable.h"
-
-enum { SLOTS_FAILURES_MAX = 3 };
 
 struct slots;
 
@@ -37,12 +42,25 @@ void slots_close(struct slots *slots);
 struct mllm *slots_acquire(struct slots *slots, int64_t *version);
 void slots_info(struct slots *slots, struct slots_info *out);
 
+/* Whom a new version must agree with (borrowed; NULL, as at first: golden prompts alone), and how
+ * often: SELFTEST_SHARE at first. */
+void slots_set_selftest(struct slots *slots, struct replay *replay, double share);
+
 /* patch: the bytes of a cdcca.delta/1 whose SHA-256 was already checked against the manifest.
  * WRONG_BASE, CORRUPT, MALFORMED, SHAPE, REFUSED (self-test): the patch is bad; other codes are
- * ours (disk, memory) and may pass. Nothing changes unless STATUS_OK. */
-enum status slots_apply(struct slots *slots, const void *patch, size_t len, struct err *err);
-/* Back to the previous version, for an active one that misbehaves; the version left is blocked. */
-enum status slots_rollback(struct slots *slots, struct err *err);
+ * ours (disk, memory) and may pass. Nothing changes unless STATUS_OK. report (may be NULL): what
+ * the self-test found, as far as it went. */
+enum status slots_apply(struct slots *slots, const void *patch, size_t len,
+                        struct selftest_report *report, struct err *err);
+/* From `version`, if it is still active, back to the previous one; the version left is blocked:
+ * what misbehaves with real answers is not tried again. NOT_FOUND: there is no previous one, or
+ * another version is active. */
+enum status slots_rollback(struct slots *slots, int64_t version, struct err *err);
+
+/* An outcome that the cloud has yet to be told; false: none. */
+bool slots_untold(struct slots *slots, int64_t *version, enum slots_outcome *outcome);
+/* That one is in the reports now. */
+void slots_told(struct slots *slots, int64_t version, enum slots_outcome outcome);
 
 /* Counts a failure of the version whose patch has this hash; persisted. True when it has now failed
  * SLOTS_FAILURES_MAX times and is blocked until the cloud offers another patch. */

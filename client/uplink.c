@@ -19,6 +19,7 @@ enum { UPLINK_IDLE_MS = 500, UPLINK_STEP_MS = 20 };
 struct uplink {
     struct cloud *cloud;
     struct spool *spool;
+    struct meter *meter;
     struct board *board;
     struct away away;
     struct buf body;
@@ -42,7 +43,7 @@ static void uplink_count(struct uplink *u, const struct spool_item *item, int64_
     f->sent_bytes += sent;
     if (item) {
         f->uploads++;
-        f->uploaded += item->instances;
+        f->uploaded += item->facts.instances;
         f->uplink_bytes += (int64_t)item->size;
     }
     f->spool_files = (int64_t)counts.files;
@@ -57,24 +58,35 @@ static enum status uplink_reject(struct uplink *u, const struct spool_item *item
 {
     char text[sizeof why->text + 80];
     snprintf(text, sizeof text, "an upload of %" PRIu32 " instances was refused: %s",
-             item->instances, why->text);
+             item->facts.instances, why->text);
     board_note_error(u->board, "uplink", text);
     TRY(spool_reject(u->spool, item, why->text, err));
     struct board_fields *f = board_lock(u->board);
-    f->rejected += item->instances;
+    f->rejected += item->facts.instances;
     board_unlock(u->board);
     return STATUS_OK;
 }
 
-/* The oldest upload, once. NOT_FOUND: nothing to do. */
+/* Sends what the budget was asked for; what does not go out is given back. */
+static enum status uplink_send(struct uplink *u, const struct spool_item *item, int64_t *sent,
+                               struct err *err)
+{
+    *sent = 0;
+    TRY(meter_take(u->meter, item->size, err));
+    enum status status = cloud_upload(u->cloud, u->body.data, u->body.len, &item->hash, sent, err);
+    if (*sent >= 0 && (uint64_t)*sent < item->size)
+        meter_give_back(u->meter, item->size - (uint64_t)*sent);
+    return status;
+}
+
+/* The oldest upload that today's budget allows, once. NOT_FOUND: nothing to do. */
 static enum status uplink_step(struct uplink *u, struct err *err)
 {
     struct spool_item item;
     struct err problem = {0};
     int64_t sent = 0;
-    TRY(spool_first(u->spool, &item, &u->body, err));
-    enum status status =
-        cloud_upload(u->cloud, u->body.data, u->body.len, &item.hash, &sent, &problem);
+    TRY(spool_first(u->spool, meter_left(u->meter), &item, &u->body, err));
+    enum status status = uplink_send(u, &item, &sent, &problem);
     if (status == STATUS_OK)
         status = spool_done(u->spool, &item, &problem);
     bool acknowledged = status == STATUS_OK;
@@ -89,7 +101,9 @@ static void *uplink_run(void *ctx)
     struct uplink *u = ctx;
     while (!uplink_ending(u)) {
         struct err err = {0};
-        if (!spool_wait(u->spool, UPLINK_IDLE_MS))
+        meter_tick(u->meter);
+        spool_expire(u->spool);
+        if (!spool_wait(u->spool, meter_left(u->meter), UPLINK_IDLE_MS))
             continue;
         atomic_store(&u->busy, true);
         enum status status = uplink_step(u, &err);
@@ -102,13 +116,14 @@ static void *uplink_run(void *ctx)
     return NULL;
 }
 
-enum status uplink_start(const struct cloud_config *cloud, struct spool *spool, struct board *board,
-                         struct uplink **out, struct err *err)
+enum status uplink_start(const struct cloud_config *cloud, struct spool *spool, struct meter *meter,
+                         struct board *board, struct uplink **out, struct err *err)
 {
     struct uplink *u = calloc(1, sizeof *u);
     if (!u)
         return err_set(err, STATUS_NO_MEMORY, "no memory for the uploader");
     u->spool = spool;
+    u->meter = meter;
     u->board = board;
     u->body.max = LIMIT_UPLOAD_BYTES;
     away_init(&u->away, board, "uplink", cloud->token_file);
@@ -129,10 +144,8 @@ enum status uplink_start(const struct cloud_config *cloud, struct spool *spool, 
 bool uplink_drain(struct uplink *u, int64_t ms)
 {
     int64_t until = clock_monotonic_ms() + ms;
-    struct spool_counts counts;
-    for (;;) {
-        spool_count(u->spool, &counts); /* before busy: an upload leaves the spool while busy */
-        if (counts.files == 0 && !atomic_load(&u->busy))
+    for (;;) { /* the spool before busy: an upload leaves the spool while busy */
+        if (!spool_wait(u->spool, meter_left(u->meter), 0) && !atomic_load(&u->busy))
             return true;
         if (clock_monotonic_ms() >= until || stop_sleep_ms(UPLINK_STEP_MS))
             return false;

@@ -131,14 +131,14 @@ static enum status keys_fetch(void *ctx, int64_t version, struct buf *out, struc
     return cloud_keys(ctx, version, out, err);
 }
 
-static enum status manifest_next(struct vouch *v, int64_t version, struct manifest *out,
-                                 struct err *err)
+static enum status manifest_next(struct vouch *v, int64_t version, int64_t from,
+                                 struct manifest *out, struct err *err)
 {
     struct buf text = {0};
     struct trust_device device;
     TRY(device_read(v, &device, err));
     TRY(trust_renew(v->trust, keys_fetch, v->cloud, err));
-    enum status status = cloud_manifest(v->cloud, version, &text, err);
+    enum status status = cloud_manifest(v->cloud, version, from, &text, err);
     if (status == STATUS_OK)
         status = trust_accept(v->trust, text.data, text.len, &device, wall_now(v), out, err);
     if (is_content(status))
@@ -147,9 +147,10 @@ static enum status manifest_next(struct vouch *v, int64_t version, struct manife
     return status;
 }
 
-enum status vouch_next(struct vouch *vouch, int64_t version, struct manifest *out, struct err *err)
+enum status vouch_next(struct vouch *vouch, int64_t version, int64_t from, struct manifest *out,
+                       struct err *err)
 {
-    return alarm_set(vouch, manifest_next(vouch, version, out, err), err);
+    return alarm_set(vouch, manifest_next(vouch, version, from, out, err), err);
 }
 
 static enum status active_confirm(struct vouch *v, struct err *err)
@@ -160,7 +161,7 @@ static enum status active_confirm(struct vouch *v, struct err *err)
     TRY(trust_renew(v->trust, keys_fetch, v->cloud, err));
     if (device.version == 0)
         return trust_fresh(v->trust, wall_now(v), err);
-    enum status status = cloud_manifest(v->cloud, device.version, &text, err);
+    enum status status = cloud_manifest(v->cloud, device.version, device.version - 1, &text, err);
     if (status == STATUS_OK)
         status = trust_confirm(v->trust, text.data, text.len, &device, wall_now(v), err);
     buf_free(&text);

@@ -25,9 +25,10 @@ enum status vouch_open(struct io *io, const struct vouch_options *options, struc
                        struct err *err);
 void vouch_close(struct vouch *vouch); /* NULL is fine */
 
-/* The manifest of the release after the active version. REFUSED: it cannot be believed, and the
- * alarm is set; other statuses are the network's or the disk's. */
-enum status vouch_next(struct vouch *vouch, int64_t version, struct manifest *out, struct err *err);
+/* The manifest of a release that goes on from the active version, `from`. REFUSED: it cannot be
+ * believed, and the alarm is set; other statuses are the network's or the disk's. */
+enum status vouch_next(struct vouch *vouch, int64_t version, int64_t from, struct manifest *out,
+                       struct err *err);
 /* Nothing new: now and then, makes sure that this is so. Sets or ends the alarm. */
 void vouch_idle(struct vouch *vouch);
 

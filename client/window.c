@@ -59,15 +59,20 @@ bool window_full(const struct window *window)
     return window->count == window->options.capacity;
 }
 
-static float *window_visual(const struct window *window, int i)
+const struct window_record *window_record(const struct window *window, int i)
 {
-    return window->visual + (size_t)i * (size_t)window->tokens * (size_t)window->width;
+    return &window->record[i];
+}
+
+const float *window_visual(const struct window *window, int at)
+{
+    return window->visual + (size_t)at * (size_t)window->tokens * (size_t)window->width;
 }
 
 float *window_room(struct window *window, int n)
 {
-    return window->options.capacity - window->count < n ? NULL
-                                                        : window_visual(window, window->count);
+    size_t at = (size_t)window->count * (size_t)window->tokens * (size_t)window->width;
+    return window->options.capacity - window->count < n ? NULL : window->visual + at;
 }
 
 void window_add(struct window *window, const struct window_record *record)
@@ -91,7 +96,7 @@ bool window_drop(struct window *window, const char *id)
     if (i == window->count)
         return false;
     int after = --window->count - i;
-    memmove(window_visual(window, i), window_visual(window, i + 1),
+    memmove(window->visual + (size_t)i * floats, window->visual + ((size_t)i + 1) * floats,
             (size_t)after * floats * sizeof(float));
     memmove(&window->record[i], &window->record[i + 1], (size_t)after * sizeof window->record[0]);
     for (; i < window->count; i++)
@@ -107,6 +112,7 @@ struct pack { /* arrays of one payload under construction */
     float *gathered; /* (keep + 1, width): what is taken of one instance's tokens */
     char encoder[HASH_HEX];
     uint64_t jpeg_bytes;
+    double entropy;
 };
 
 static void pack_deinit(struct pack *pack)
@@ -162,6 +168,7 @@ static enum status pack_add(struct pack *pack, const struct window_options *opti
                                   .count = (uint32_t)kept};
     p->tokens += (size_t)kept;
     pack->jpeg_bytes += record->jpeg_bytes;
+    pack->entropy += p->instance[p->instances - 1].entropy;
     return STATUS_OK;
 }
 
@@ -183,7 +190,10 @@ static enum status window_emit(const struct closing *c, struct pack *pack, struc
     struct window_upload upload = {.body = body.data,
                                    .size = body.len,
                                    .instances = (uint32_t)pack->payload.instances,
-                                   .jpeg_bytes = pack->jpeg_bytes};
+                                   .jpeg_bytes = pack->jpeg_bytes,
+                                   .entropy = pack->entropy};
+    for (size_t i = 0; i < pack->payload.instances; i++)
+        upload.corrections += pack->payload.instance[i].correction != NULL;
     if (status == STATUS_OK)
         status = c->emit(c->ctx, &upload, err);
     if (status == STATUS_OK) {
@@ -223,7 +233,8 @@ static int window_upload_limit(const struct window_options *options, int width)
     size_t bytes =
         ((size_t)options->uts.keep + 1) * ((size_t)width * (size_t)options->bits / 8 + 4) +
         LIMIT_QUESTION + LIMIT_ANSWER + 256;
-    size_t limit = LIMIT_UPLOAD_BYTES / bytes;
+    size_t most = options->upload_bytes ? options->upload_bytes : LIMIT_UPLOAD_BYTES;
+    size_t limit = most / bytes;
     return limit < 1 ? 1 : limit > WINDOW_UPLOAD ? WINDOW_UPLOAD : (int)limit;
 }
 

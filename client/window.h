@@ -18,6 +18,7 @@ struct window_options {
     int bits;          /* 4 or 8 */
     uint64_t seed;
     const char *device;
+    size_t upload_bytes; /* the most an upload may weigh; 0: LIMIT_UPLOAD_BYTES */
     struct uts_options uts;
 };
 
@@ -44,6 +45,9 @@ float *window_room(struct window *window, int n);
 /* Adds a record whose tokens are already in its place. */
 void window_add(struct window *window, const struct window_record *record);
 
+/* Record i, and the tokens of a record's place. */
+const struct window_record *window_record(const struct window *window, int i);
+const float *window_visual(const struct window *window, int at);
 /* Gives up what is in the window. */
 void window_clear(struct window *window);
 /* Takes the record with this id out, so that it is not drawn; false when it is not there. */
@@ -53,7 +57,9 @@ struct window_upload { /* one closed upload, ready for the spool */
     const void *body;  /* zstd over cdcca.tokens/1; valid during the callback */
     size_t size;
     uint32_t instances;
-    uint64_t jpeg_bytes; /* of those images */
+    uint64_t jpeg_bytes;  /* of those images */
+    double entropy;       /* nats, summed over the instances */
+    uint32_t corrections; /* instances that carry a user's correction */
 };
 
 struct window_result {

@@ -298,7 +298,7 @@ static enum status dir_ensure(struct io *io, const char *path, struct err *err)
 {
     struct stat st;
     if (io->mkdir(io, path, 0755) == 0)
-        return STATUS_OK;
+        return sync_parent(io, path, err);
     int error = errno;
     if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
         return STATUS_OK;

@@ -50,7 +50,7 @@ void io_abandon(struct io *io, int *fd, const char *path);
  * once the directory is synced, too. */
 enum status io_settle(struct io *io, int *fd, const char *path, struct err *err);
 enum status io_sync_dir(struct io *io, const char *dir, struct err *err);
-/* mkdir -p */
+/* mkdir -p; what it makes is durable */
 enum status io_make_dirs(struct io *io, const char *path, struct err *err);
 bool io_exists(const char *path);
 /* "dir/name" into out; STATUS_TOO_LARGE if it does not fit. */

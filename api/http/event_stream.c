@@ -21,7 +21,7 @@ enum status http_reply_stream(struct http_request *request, const struct http_st
     x->stream = *stream;
     x->pending.max = STREAM_PENDING;
     if (!wait_reserve(x, &x->http->streams)) {
-        stream_close(x);
+        event_stream_close(x);
         wait_refuse(request);
         return STATUS_OK;
     }
@@ -36,7 +36,7 @@ enum status http_reply_stream(struct http_request *request, const struct http_st
     return STATUS_OK;
 }
 
-void stream_close(struct exchange *x)
+void event_stream_close(struct exchange *x)
 {
     if (x->stream.fill && x->stream.close)
         x->stream.close(x->stream.ctx);
@@ -78,7 +78,7 @@ static ssize_t pending_send(struct exchange *x, char *out, size_t max)
     return (ssize_t)n;
 }
 
-ssize_t stream_read(struct exchange *x, char *out, size_t max)
+ssize_t event_stream_read(struct exchange *x, char *out, size_t max)
 {
     for (;;) {
         if (x->pending_at < x->pending.len)

@@ -97,8 +97,8 @@ void wait_tick(struct http *http);
 void wait_refuse(struct http_request *request);
 
 /* event_stream.c: the next bytes of a stream into out, at most max; 0: suspended, -1: over. */
-ssize_t stream_read(struct exchange *x, char *out, size_t max);
-void stream_close(struct exchange *x);
+ssize_t event_stream_read(struct exchange *x, char *out, size_t max);
+void event_stream_close(struct exchange *x);
 
 /* access.c */
 void access_begin(struct exchange *x);

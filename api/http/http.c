@@ -85,7 +85,7 @@ const char *http_header(struct http_request *request, const char *name)
 static ssize_t on_stream(void *ctx, uint64_t at, char *out, size_t max)
 {
     (void)at;
-    ssize_t n = stream_read(ctx, out, max);
+    ssize_t n = event_stream_read(ctx, out, max);
     return n < 0 ? MHD_CONTENT_READER_END_OF_STREAM : n;
 }
 
@@ -150,7 +150,7 @@ static enum MHD_Result exchange_run(struct exchange *x)
         return MHD_YES;
     if (status != STATUS_OK) {
         err.code = status;
-        stream_close(x);
+        event_stream_close(x);
         http_reply_problem(&x->request, 0, &err);
     }
     return exchange_send(x);
@@ -480,6 +480,7 @@ static void *on_target(void *ctx, const char *raw, struct MHD_Connection *connec
     pthread_mutex_lock(&x->http->lock);
     x->http->active++;
     pthread_mutex_unlock(&x->http->lock);
+    x->request.problems = x->http->config.problems;
     x->request.type = x->type;
     x->request.response.fd = -1;
     x->target_end = raw + strlen(raw) + 1;
@@ -536,7 +537,7 @@ static const char *ended_how(enum MHD_RequestTerminationCode code)
 
 static void exchange_free(struct exchange *x)
 {
-    stream_close(x);
+    event_stream_close(x);
     if (x->request.response.fd >= 0)
         close(x->request.response.fd);
     buf_free(&x->request.response.body);

@@ -49,6 +49,11 @@ struct http_caller {
     char name[HTTP_NAME];
 };
 
+/* Appends an error document with this HTTP status to *out; e->code is never STATUS_OK. id: the
+ * request's. As problem_write does. */
+typedef enum status http_problem_writer(const struct err *e, int status, const char *id,
+                                        struct buf *out);
+
 struct http_request {
     const char *method, *path;
     const char *id;          /* the client's X-Request-Id, or made up; it is in the log */
@@ -59,7 +64,8 @@ struct http_request {
     size_t body_len;
     const char *param[TARGET_PARAMS]; /* what the route's {names} matched */
     const struct target *target;
-    void *app; /* http_config.app */
+    void *app;                     /* http_config.app */
+    http_problem_writer *problems; /* http_config.problems */
     struct http_response response;
 };
 
@@ -97,6 +103,7 @@ struct http_config {
     size_t bodies_bytes; /* of all request bodies in memory together */
     int heartbeat_ms;    /* between two signs of life of a stream */
     int stream_ms;       /* the longest that one lives; clients come again by themselves */
+    http_problem_writer *problems; /* errors as application/json of this shape; NULL: RFC 9457 */
     struct watch_limits limits;
     void (*observe)(void *app, const struct http_seen *seen); /* may be NULL */
 

@@ -105,9 +105,11 @@ void http_reply_problem(struct http_request *request, int status, const struct e
     for (int i = 0; i < kept_count; i++)
         if (header_is_kept(kept[i].name))
             http_reply_header(request, kept[i].name, kept[i].value);
-    http_reply_header(request, "Content-Type", "application/problem+json");
+    http_problem_writer *write = request->problems ? request->problems : problem_write;
+    http_reply_header(request, "Content-Type",
+                      request->problems ? "application/json" : "application/problem+json");
     http_reply_header(request, "Cache-Control", "no-store");
-    if (problem_write(e, status, request->id, &request->response.body) != STATUS_OK)
+    if (write(e, status, request->id, &request->response.body) != STATUS_OK)
         buf_clear(&request->response.body);
 }
 

@@ -160,8 +160,10 @@ void http_defer(struct http_request *request)
 void http_complete(struct http_request *request, enum status status, const struct err *err)
 {
     struct exchange *x = (struct exchange *)request;
-    if (status != STATUS_OK)
+    if (status != STATUS_OK) {
+        event_stream_close(x);
         http_reply_problem(request, 0, err);
+    }
     exchange_resume(x);
 }
 

@@ -494,6 +494,11 @@ bool json_set_bool(json *object, const char *key, bool value)
     return json_set_take(object, key, json_boolean(value));
 }
 
+bool json_set_null(json *object, const char *key)
+{
+    return json_set_take(object, key, json_null());
+}
+
 bool json_append_take(json *array, json *value)
 {
     return json_array_append_new(array, value) == 0;

@@ -65,6 +65,7 @@ bool json_set_string(json *object, const char *key, const char *text);
 bool json_set_int(json *object, const char *key, int64_t value);
 bool json_set_number(json *object, const char *key, double value); /* NaN and Inf become null */
 bool json_set_bool(json *object, const char *key, bool value);
+bool json_set_null(json *object, const char *key);
 /* These two take the reference, also when they fail; a NULL value is a failure. */
 bool json_set_take(json *object, const char *key, json *value);
 bool json_append_take(json *array, json *value);

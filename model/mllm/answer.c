@@ -9,7 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK = 32, IMAGES = 16, PROMPT_IDS = 768, TEXT_BYTES = 2048, WORKERS = 64 };
+enum {
+    CHUNK = 32,
+    IMAGES = 16,
+    PROMPT_IDS = 768,
+    TEXT_BYTES = 2048,
+    WORKERS = 64,
+    PROMPT_BYTES = 1 << 20
+};
 static const size_t WORKER_BYTES = (size_t)4 << 30; /* address space; touched as needed */
 
 /* ---- text -> ids ---- */
@@ -34,39 +41,50 @@ static enum status encode(const struct tokenizer *t, struct tokenizer_text text,
 }
 
 /* The config's template with {question} replaced. */
-static enum status apply_template(const struct mllm *m, const char *question, char *out,
-                                  size_t size, struct err *err)
+static enum status apply_template(const struct mllm *m, const char *question, struct buf *out,
+                                  struct err *err)
 {
     const char *mark = strstr(m->config.prompt, "{question}");
-    int n = snprintf(out, size, "%.*s%s%s", (int)(mark - m->config.prompt), m->config.prompt,
-                     question, mark + strlen("{question}"));
-    if (n < 0 || (size_t)n >= size)
-        return err_set(err, STATUS_TOO_LARGE, "the question has %zu bytes; at most %zu",
-                       strlen(question), size - strlen(m->config.prompt));
-    return STATUS_OK;
+    enum status status = buf_printf(out, "%.*s%s%s", (int)(mark - m->config.prompt),
+                                    m->config.prompt, question, mark + strlen("{question}"));
+    if (status == STATUS_TOO_LARGE)
+        return err_set(err, status, "the question has %zu bytes; at most %zu", strlen(question),
+                       out->max - strlen(m->config.prompt) - 1);
+    return status == STATUS_OK ? status : err_set(err, status, "no memory for a prompt");
 }
 
-/* Special tokens of the template are special, those of the question are text. BOS comes from the
- * tokenizer's files or, where they are silent, from the config. */
+/* Special tokens of the template are special, those of the question are text. */
+static enum status encode_prompt(const struct mllm *m, const char *question, int32_t *ids, int max,
+                                 int *count, struct err *err)
+{
+    struct buf text = {.max = PROMPT_BYTES};
+    enum status status = apply_template(m, question, &text, err);
+    if (status == STATUS_OK) {
+        size_t from = (size_t)(strstr(m->config.prompt, "{question}") - m->config.prompt);
+        struct tokenizer_text prompt = {.text = (const char *)text.data,
+                                        .plain_from = from,
+                                        .plain_to = from + strlen(question)};
+        status =
+            encode(m->tokenizer, prompt, TOKENIZER_SPECIALS | TOKENIZER_WRAP, ids, max, count, err);
+    }
+    buf_free(&text);
+    return status;
+}
+
+/* BOS comes from the tokenizer's files or, where they are silent, from the config. */
 enum status answer_prompt(const struct mllm *m, const char *question, int32_t *text_ids,
                           int *text_count, int32_t *question_ids, int *question_count, int max,
                           struct err *err)
 {
-    char text[TEXT_BYTES];
     int n = 0;
     *question_count = 0;
     TRY(need_tokenizer(m, err));
-    TRY(apply_template(m, question, text, sizeof text, err));
     int bos = m->config.text.bos >= 0 && !tokenizer_wraps(m->tokenizer);
-    size_t from = (size_t)(strstr(m->config.prompt, "{question}") - m->config.prompt);
-    struct tokenizer_text prompt = {
-        .text = text, .plain_from = from, .plain_to = from + strlen(question)};
     if (max < bos)
         return err_set(err, STATUS_TOO_LARGE, "no room for a prompt");
     if (bos)
         text_ids[0] = m->config.text.bos;
-    TRY(encode(m->tokenizer, prompt, TOKENIZER_SPECIALS | TOKENIZER_WRAP, text_ids + bos, max - bos,
-               &n, err));
+    TRY(encode_prompt(m, question, text_ids + bos, max - bos, &n, err));
     *text_count = n + bos;
     if (!m->config.multimodal || !m->config.qformer.text)
         return STATUS_OK;

@@ -50,6 +50,12 @@ static bool on_token(void *ctx, int row, const struct token *token)
     return false;
 }
 
+static void on_logits(void *ctx, int row, const float *logits)
+{
+    struct job *j = ctx;
+    j->how->on_logits(j->how->ctx, row, logits);
+}
+
 /* ---- rows ---- */
 
 static enum status row_begin(struct job *j, int row, struct err *err)
@@ -83,6 +89,7 @@ static enum status generate(struct job *j, struct tape *tape, const struct promp
     struct generated *made = tape_alloc(tape, (size_t)j->n * sizeof *made);
     TRY(tape_check(tape, err));
     how.on_token = on_token;
+    how.on_logits = j->how->on_logits ? on_logits : NULL;
     how.ctx = j;
     for (int i = 0; i < j->n; i++)
         made[i] = j->out[i].made;

@@ -15,13 +15,15 @@ enum completion_end {
 const char *completion_end_name(enum completion_end end); /* "length", "token", "string", .. */
 
 struct completion_settings {
-    struct generation generation; /* its on_token and ctx are not looked at */
+    struct generation generation; /* its callbacks and ctx are not looked at */
     const char *const *stop;      /* texts that end a row; the text ends before them */
     int stop_count;
     /* After every token taken, the stop token too: the piece of text (NUL-terminated UTF-8, whole
      * characters, often empty) that can be shown now. token NULL: a row is over, and this is the
      * rest of its text. False ends the row. With beams: when the search is over. May be NULL. */
     bool (*on_piece)(void *ctx, int row, const struct token *token, const char *piece);
+    /* The logits (V) of the next token, before on_piece sees it. Not with beams. May be NULL. */
+    void (*on_logits)(void *ctx, int row, const float *logits);
     void *ctx;
 };
 

@@ -49,6 +49,8 @@ static bool draw(struct run *r, int row, const float *logits)
     int32_t id = sampling_draw(&r->how->sampling, logits, V, &r->rng[prompt], r->weight, r->order);
     struct token token = sampling_token(logits, V, id);
     r->token[row] = id;
+    if (r->how->on_logits)
+        r->how->on_logits(r->how->ctx, prompt, logits);
     return generation_take(r->d, r->how, prompt, &r->out[prompt], &token);
 }
 

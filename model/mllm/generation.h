@@ -22,6 +22,8 @@ struct generation {
     /* Sees every token as it is taken, the stop token too; false ends the row. With beams: the best
      * sequence's tokens, when the search is over. May be NULL. */
     bool (*on_token)(void *ctx, int row, const struct token *token);
+    /* Sees the logits (V) of the next token, before on_token sees the token. Not with beams. */
+    void (*on_logits)(void *ctx, int row, const float *logits);
     void *ctx;
 };
 

@@ -1,6 +1,6 @@
-/* make_tiny DIR: DIR/teacher, DIR/student and DIR/stranger, model directories of a few thousand
- * random parameters. Teacher and student share a vision encoder; the stranger has one of its own.
- */
+/* make_tiny DIR: DIR/teacher, DIR/student, DIR/sure, DIR/stranger and DIR/talker, model directories
+ * of a few thousand random parameters. Teacher and student share a vision encoder; the stranger has
+ * one of its own; the sure one is the student with larger logits; the talker is a plain LLaMA. */
 #include "tests/unit/tiny_pair.h"
 #include <sys/stat.h>
 
@@ -14,6 +14,18 @@ static enum status model_write(const struct mllm *model, const char *dir, const 
     TRY(io_make_dirs(io_posix(), path, err));
     TRY(tokenizer_train(io_posix(), path, texts, 4, TINY_VOCAB, specials, 2, err));
     return mllm_save(io_posix(), model, path, DTYPE_F32, err);
+}
+
+static enum status talker_write(const char *dir, struct err *err)
+{
+    struct mllm_config config = tiny_config(2);
+    struct mllm *talker;
+    config.multimodal = false;
+    TRY(mllm_create(&config, 4, &talker, err));
+    tiny_stir(talker, 4);
+    enum status status = model_write(talker, dir, "talker", err);
+    mllm_release(talker);
+    return status;
 }
 
 static enum status models_write(const char *dir, struct err *err)
@@ -32,6 +44,13 @@ static enum status models_write(const char *dir, struct err *err)
         status = model_write(student, dir, "student", err);
     if (status == STATUS_OK)
         status = model_write(stranger, dir, "stranger", err);
+    if (status == STATUS_OK)
+        status = talker_write(dir, err);
+    struct param *head = student->llama.head.weight;
+    for (size_t i = 0; i < param_count(head); i++)
+        head->data[i] *= 30;
+    if (status == STATUS_OK)
+        status = model_write(student, dir, "sure", err);
     mllm_release(teacher);
     mllm_release(student);
     mllm_release(stranger);

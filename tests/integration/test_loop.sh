@@ -20,6 +20,8 @@ cloud_start --listen "127.0.0.1:$port"
 edge_end "two rounds"
 same_parameters edge 2
 expect "rounds told" "$(jq -s 'map(.round) | tostring' "$work/lines")" '"[1,2]"'
+expect "versions told" "$(jq -s 'map(.version) | tostring' "$work/lines")" '"[1,2]"'
+expect "deltas told" "$(jq -s 'all(.delta_bytes > 0)' "$work/lines")" true
 expect "seen" "$(status edge seen)" 400
 expect "sampled" "$(status edge sampled)" 40
 expect "uploaded" "$(status edge uploaded)" 40

@@ -68,8 +68,9 @@ static inline struct mllm_config tiny_config(void)
     return c;
 }
 
-/* A model directory at dir, from a seed. */
-static inline void tiny_student(const char *dir, uint64_t seed)
+/* A model directory at dir, from a seed; its logits times `sharp`: how sure it is of its answers.
+ */
+static inline void tiny_sharp_student(const char *dir, uint64_t seed, float sharp)
 {
     static const char *const specials[] = {"<pad>", "<s>", "</s>"};
     static const char *const texts[] = {"what color is the circle?",
@@ -86,9 +87,17 @@ static inline void tiny_student(const char *dir, uint64_t seed)
     if (tokenizer_train(io_posix(), dir, texts, 7, TINY_VOCAB, specials, 3, &err) != STATUS_OK ||
         mllm_create(&config, seed, &m, &err) != STATUS_OK)
         fail_msg("%s", err.text);
+    struct param *head = m->llama.head.weight;
+    for (size_t i = 0; i < param_count(head); i++)
+        head->data[i] *= sharp;
     if (mllm_save(io_posix(), m, dir, DTYPE_F32, &err) != STATUS_OK)
         fail_msg("%s", err.text);
     mllm_release(m);
+}
+
+static inline void tiny_student(const char *dir, uint64_t seed)
+{
+    tiny_sharp_student(dir, seed, 1);
 }
 
 static inline struct mllm *tiny_load(const char *dir)

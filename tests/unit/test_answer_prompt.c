@@ -130,6 +130,24 @@ static void without_a_template_the_config_gives_bos(void **state)
     mllm_release(m);
 }
 
+/* A chat's history is longer than a question. */
+static void a_long_prompt_is_read(void **state)
+{
+    enum { LONG = 5000 };
+    static int32_t text[LONG + 8], question[LONG + 8];
+    static char prompt[LONG + 1];
+    int texts = 0, questions = 0;
+    (void)state;
+    struct mllm *m = load("{question}", "tokenizer.json", CASES "/json_gpt2/tokenizer.json", NULL);
+    m->config.multimodal = false;
+    for (int i = 0; i < LONG; i++)
+        prompt[i] = i % 2 ? ' ' : 'b';
+    assert_int_equal(answer_prompt(m, prompt, text, &texts, question, &questions, LONG + 8, NULL),
+                     STATUS_OK);
+    assert_true(texts > 2048);
+    mllm_release(m);
+}
+
 static void a_prompt_that_does_not_fit_is_refused(void **state)
 {
     int32_t text[IDS], question[IDS];
@@ -150,6 +168,7 @@ int main(void)
         cmocka_unit_test(both_tokenizers_wrap_what_they_read),
         cmocka_unit_test(special_tokens_count_in_the_template_alone),
         cmocka_unit_test(without_a_template_the_config_gives_bos),
+        cmocka_unit_test(a_long_prompt_is_read),
         cmocka_unit_test(a_prompt_that_does_not_fit_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

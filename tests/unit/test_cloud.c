@@ -214,7 +214,7 @@ static void test_an_endless_envelope_is_broken_off(void **state)
     for (int i = 0; i < 2; i++) {
         struct buf out = {0};
         assert_int_equal(i ? cloud_keys(peer->cloud, 0, &out, NULL)
-                           : cloud_manifest(peer->cloud, 7, &out, NULL),
+                           : cloud_manifest(peer->cloud, 7, 6, &out, NULL),
                          STATUS_TOO_LARGE);
         assert_true(out.len <= LIMIT_ENVELOPE_BYTES);
         buf_free(&out);
@@ -377,13 +377,75 @@ static void test_the_next_release_goes_on_from_ours(void **state)
         "{\"version\":3,\"base_version\":2,\"size\":10,\"sha256\":\"" HASH_A "\",\"x\":1}]}");
     peer->answer[1] = json_answer("{\"deltas\":[]}");
     peer_start(peer);
-    if (cloud_next_release(peer->cloud, 2, 5, &release, &err) != STATUS_OK)
+    if (cloud_next_release(peer->cloud, 2, false, 5, &release, &err) != STATUS_OK)
         fail_msg("%s", err.text);
     assert_int_equal(release.version, 3);
     assert_int_equal(release.size, 10);
-    assert_non_null(strstr(peer->asked[0], "GET /deltas?after=2&wait=5 "));
-    assert_int_equal(cloud_next_release(peer->cloud, 3, 0, &release, &err), STATUS_NOT_FOUND);
+    assert_non_null(strstr(peer->asked[0], "GET /deltas?after=2&device=test&wait=5 "));
+    assert_int_equal(cloud_next_release(peer->cloud, 3, false, 0, &release, &err),
+                     STATUS_NOT_FOUND);
     peer_finish(peer);
+}
+
+/* A cloud that knows no devices says 400 to the question once, and is not asked so again. */
+static void test_an_older_cloud_is_asked_without_the_device(void **state)
+{
+    struct peer *peer = *state;
+    struct cloud_release release;
+    peer->answer[0] = "HTTP/1.1 400 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    peer->answer[1] = peer->answer[2] = json_answer("{\"deltas\":[]}");
+    peer_start(peer);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(cloud_next_release(peer->cloud, 2, false, 5, &release, NULL),
+                         STATUS_NOT_FOUND);
+    peer_finish(peer);
+    assert_non_null(strstr(peer->asked[0], "GET /deltas?after=2&device=test&wait=5 "));
+    assert_non_null(strstr(peer->asked[1], "GET /deltas?after=2&wait=5 "));
+    assert_non_null(strstr(peer->asked[2], "GET /deltas?after=2&wait=5 "));
+}
+
+/* A version that is left alone can be passed over. */
+static void test_a_patch_over_several_versions(void **state)
+{
+    struct peer *peer = *state;
+    struct cloud_release release;
+    struct buf manifest = {.max = 4096};
+    struct err err = {0};
+    int64_t received;
+    peer->answer[0] = json_answer(
+        "{\"deltas\":[{\"version\":6,\"base_version\":3,\"size\":5,\"sha256\":\"" HASH_A "\"}]}");
+    peer->answer[1] = json_answer("{}");
+    peer->answer[2] = json_answer("bytes");
+    peer_start(peer);
+    if (cloud_next_release(peer->cloud, 3, true, 1, &release, &err) != STATUS_OK ||
+        cloud_manifest(peer->cloud, 6, 3, &manifest, &err) != STATUS_OK ||
+        cloud_fetch(peer->cloud, io_posix(), &release, peer->file, &received, &err) != STATUS_OK)
+        fail_msg("%s", err.text);
+    peer_finish(peer);
+    buf_free(&manifest);
+    assert_int_equal(release.version, 6);
+    assert_non_null(strstr(peer->asked[0], "GET /deltas?after=3&device=test&squash=1&wait=1 "));
+    assert_non_null(strstr(peer->asked[1], "GET /deltas/6/manifest?from=3 "));
+    assert_non_null(strstr(peer->asked[2], "GET /deltas/6?from=3 "));
+}
+
+static void test_what_a_device_says_about_itself(void **state)
+{
+    struct peer *peer = *state;
+    struct hash key = {{7}};
+    peer->answer[0] = json_answer("{}");
+    peer->answer[1] = "HTTP/1.1 204 None\r\nConnection: close\r\n\r\n";
+    peer->answer[2] = "HTTP/1.1 404 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    peer_start(peer);
+    assert_int_equal(cloud_put_device(peer->cloud, "{\"a\":1}", 7, NULL), STATUS_OK);
+    assert_int_equal(cloud_feedback(peer->cloud, "{}", 2, &key, NULL), STATUS_OK);
+    assert_int_equal(cloud_feedback(peer->cloud, "{}", 2, &key, NULL), STATUS_NOT_FOUND);
+    peer_finish(peer);
+    assert_non_null(strstr(peer->asked[0], "PUT /devices/test "));
+    assert_non_null(strstr(peer->asked[0], "{\"a\":1}"));
+    assert_non_null(strstr(peer->asked[1], "POST /devices/test/feedback "));
+    assert_non_null(strstr(peer->asked[1], "Idempotency-Key: 0700"));
+    assert_non_null(strstr(peer->asked[1], "Content-Type: application/json"));
 }
 
 static void test_unreadable_lists_are_the_peers_fault(void **state)
@@ -404,7 +466,7 @@ static void test_unreadable_lists_are_the_peers_fault(void **state)
     peer_start(peer);
     for (int i = 1; i <= 6; i++) {
         struct err err = {0};
-        assert_int_equal(cloud_next_release(peer->cloud, 0, 0, &release, &err), STATUS_PEER);
+        assert_int_equal(cloud_next_release(peer->cloud, 0, false, 0, &release, &err), STATUS_PEER);
         assert_non_null(strstr(err.text, "/deltas"));
     }
     peer_finish(peer);
@@ -505,7 +567,8 @@ static void test_a_stop_breaks_off_a_long_poll(void **state)
     struct peer *peer = *state;
     struct cloud_release release;
     stop_request(); /* nobody accepts: the call would hang until its timeout */
-    assert_int_equal(cloud_next_release(peer->cloud, 0, 30, &release, NULL), STATUS_CANCELLED);
+    assert_int_equal(cloud_next_release(peer->cloud, 0, false, 30, &release, NULL),
+                     STATUS_CANCELLED);
     stop_clear();
 }
 
@@ -547,6 +610,9 @@ int main(void)
         CLOUD_TEST(test_only_this_machine_is_loopback),
         CLOUD_TEST(test_an_endless_envelope_is_broken_off),
         CLOUD_TEST(test_the_next_release_goes_on_from_ours),
+        CLOUD_TEST(test_an_older_cloud_is_asked_without_the_device),
+        CLOUD_TEST(test_a_patch_over_several_versions),
+        CLOUD_TEST(test_what_a_device_says_about_itself),
         CLOUD_TEST(test_unreadable_lists_are_the_peers_fault),
         CLOUD_TEST(test_a_cut_download_goes_on_by_range),
         CLOUD_TEST(test_a_server_without_ranges_starts_over),

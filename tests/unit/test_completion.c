@@ -145,6 +145,38 @@ static void the_caller_may_end_a_row(void **state)
     completion_free(out, ROWS);
 }
 
+/* Of each token taken: its log-probability, from the logits that were seen before it. */
+struct seen {
+    float log_probability[NEW];
+    int32_t largest[NEW];
+    int count;
+};
+
+static void see(void *ctx, int row, const float *logits)
+{
+    struct seen *s = ctx;
+    assert_int_equal(row, 0);
+    s->largest[s->count] = sampling_largest(logits, V);
+    s->log_probability[s->count] = logits[s->largest[s->count]] - sampling_normaliser(logits, V);
+    s->count++;
+}
+
+static void logits_are_seen_before_each_token(void **state)
+{
+    struct completion_settings how = {.generation = {.max_new = NEW}, .on_logits = see};
+    struct completion out;
+    struct seen seen = {0};
+    (void)state;
+    how.ctx = &seen;
+    assert_int_equal(completion_run(model, NULL, PROMPTS, 1, &how, &out, NULL), STATUS_OK);
+    assert_int_equal(seen.count, out.made.taken);
+    for (int i = 0; i < seen.count; i++) {
+        assert_int_equal(seen.largest[i], out.made.tokens[i].id); /* greedy */
+        assert_true(fabsf(seen.log_probability[i] - out.made.tokens[i].log_probability) < 1e-5F);
+    }
+    completion_free(&out, 1);
+}
+
 static void wrong_prompts_are_refused(void **state)
 {
     static const int32_t ids[200] = {1, V, 2};
@@ -172,6 +204,7 @@ int main(void)
         cmocka_unit_test(beams_have_texts_too),
         cmocka_unit_test(every_end_is_told),
         cmocka_unit_test(the_caller_may_end_a_row),
+        cmocka_unit_test(logits_are_seen_before_each_token),
         cmocka_unit_test(wrong_prompts_are_refused),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -9,11 +9,12 @@
 #include <cmocka.h>
 
 #include "client/slots.h"
-#include "edge_tiny.h"
+#include "edge_patch.h"
 #include "fault_io.h"
-#include "model/learn/compress.h"
 #include <inttypes.h>
 #include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
 
 struct fixture {
     char root[TINY_PATH], model[2 * TINY_PATH], data[2 * TINY_PATH];
@@ -21,29 +22,6 @@ struct fixture {
     struct hash hash[3];  /* of the set at each version */
     struct buf nan_patch; /* 0 -> 1 whose result has wild values */
 };
-
-/* The delta from base to base + noise, as the cloud would make it; *base becomes the result. */
-static void make_patch(const struct trainable *set, float *base, int64_t version, float size,
-                       char codec, struct buf *out)
-{
-    struct compress_options options = compress_defaults();
-    struct delta delta = {0};
-    struct err err = {0};
-    struct rng rng;
-    options.codec = codec;
-    float *target = malloc(set->values * sizeof *target);
-    assert_non_null(target);
-    rng_init(&rng, 9, (uint64_t)version);
-    for (size_t i = 0; i < set->values; i++)
-        target[i] = base[i] + size * rng_normal(&rng);
-    out->max = 16 << 20;
-    if (compress_encode(set, base, target, version - 1, version, &options, &delta, base, &err) !=
-            STATUS_OK ||
-        delta_encode(&delta, out, &err) != STATUS_OK)
-        fail_msg("%s", err.text);
-    delta_free(&delta);
-    free(target);
-}
 
 static void make_patches(struct fixture *f)
 {
@@ -55,10 +33,10 @@ static void make_patches(struct fixture *f)
     assert_non_null(values);
     trainable_hash(&set, &f->hash[0]);
     trainable_read(&set, values);
-    make_patch(&set, values, 1, 1e30f, 'f', &f->nan_patch);
+    patch_make(&set, values, 1, 1e30f, 'f', &f->nan_patch);
     trainable_read(&set, values);
     for (int i = 0; i < 2; i++) {
-        make_patch(&set, values, i + 1, 0.01f, '2', &f->patch[i]);
+        patch_make(&set, values, i + 1, 0.01f, '2', &f->patch[i]);
         trainable_write(&set, values);
         trainable_hash(&set, &f->hash[i + 1]);
     }
@@ -133,7 +111,7 @@ static void expect_after_restart(struct fixture *f, int64_t version)
 
 static enum status apply(struct slots *slots, const struct buf *patch, struct err *err)
 {
-    return slots_apply(slots, patch->data, patch->len, err);
+    return slots_apply(slots, patch->data, patch->len, NULL, err);
 }
 
 /* Data at versions 1 and 2. */
@@ -202,7 +180,7 @@ static void test_refuses_truncated_and_altered_patches(void **state)
     struct slots *slots = open_slots(f);
     struct buf *patch = &f->patch[0];
     for (size_t len = 0; len < patch->len; len += 1 + patch->len / 40)
-        assert_int_not_equal(slots_apply(slots, patch->data, len, NULL), STATUS_OK);
+        assert_int_not_equal(slots_apply(slots, patch->data, len, NULL, NULL), STATUS_OK);
     for (size_t at = 0; at < patch->len; at += 1 + patch->len / 40) {
         patch->data[at] ^= 0x10;
         struct err err = {0};
@@ -234,12 +212,12 @@ static void test_rolls_back_to_the_previous_version(void **state)
     struct hash patch;
     advance(f);
     struct slots *slots = open_slots(f);
-    if (slots_rollback(slots, &err) != STATUS_OK)
+    if (slots_rollback(slots, 2, &err) != STATUS_OK)
         fail_msg("%s", err.text);
     expect_version(f, slots, 1);
     hash_bytes(f->patch[1].data, f->patch[1].len, &patch);
     assert_true(slots_blocked(slots, 2, &patch));
-    assert_int_equal(slots_rollback(slots, &err), STATUS_NOT_FOUND);
+    assert_int_equal(slots_rollback(slots, 1, &err), STATUS_NOT_FOUND);
     slots_close(slots);
     expect_after_restart(f, 1);
 }
@@ -258,7 +236,7 @@ static void test_three_failures_block_a_patch_over_restarts(void **state)
     assert_true(slots_blocked(slots, 1, &bad));
     assert_false(slots_blocked(slots, 1, &other));
     assert_false(slots_failed(slots, 1, &other));
-    assert_false(slots_blocked(slots, 1, &bad));
+    assert_true(slots_blocked(slots, 1, &bad)); /* a newer failure does not forget it */
     slots_close(slots);
 }
 
@@ -344,6 +322,142 @@ static void test_apply_with_every_io_call_failing_once(void **state)
     assert_true(finished);
 }
 
+/* The same for a rollback: the version left, or the one before, whole; the decision to leave it is
+ * made again or kept. */
+static void test_rollback_with_every_io_call_failing_once(void **state)
+{
+    struct fixture *f = *state;
+    bool finished = false;
+    struct hash patch;
+    hash_bytes(f->patch[1].data, f->patch[1].len, &patch);
+    for (int n = 0; !finished && n < 100; n++) {
+        struct fault_io fault = fault_io_make(-1, EIO);
+        struct slots_info info;
+        tiny_remove(f->data);
+        advance(f);
+        struct slots *slots = open_with(f, &fault.io);
+        fault.countdown = n;
+        enum status status = slots_rollback(slots, 2, NULL);
+        finished = fault.countdown >= 0;
+        fault.countdown = -1;
+        expect_version(f, slots, status == STATUS_OK ? 1 : 2);
+        slots_close(slots);
+        slots = open_slots(f);
+        slots_info(slots, &info);
+        if (info.version == 2)
+            assert_int_equal(slots_rollback(slots, 2, NULL), STATUS_OK);
+        expect_version(f, slots, 1);
+        assert_true(slots_blocked(slots, 2, &patch));
+        slots_close(slots);
+    }
+    assert_true(finished);
+}
+
+/* Failing at start, too: it says so, or finds a whole version that was in use. */
+static void test_start_with_every_io_call_failing_once(void **state)
+{
+    struct fixture *f = *state;
+    bool finished = false;
+    advance(f);
+    for (int n = 0; !finished && n < 100; n++) {
+        struct fault_io fault = fault_io_make(n, EIO);
+        struct slots *slots = NULL;
+        struct slots_info info;
+        if (slots_open(&fault.io, f->data, tiny_load(f->model), true, &slots, NULL) == STATUS_OK) {
+            slots_info(slots, &info);
+            expect_version(f, slots, info.version);
+            slots_close(slots);
+        }
+        finished = fault.countdown >= 0;
+        slots = open_slots(f);
+        slots_info(slots, &info);
+        expect_version(f, slots, info.version);
+        slots_close(slots);
+    }
+    assert_true(finished);
+}
+
+static void test_short_reads_and_writes_are_no_error(void **state)
+{
+    struct fixture *f = *state;
+    struct fault_io fault = fault_io_make(-1, 0);
+    struct slots *slots = open_with(f, &fault.io);
+    fault.trickle = true;
+    assert_int_equal(apply(slots, &f->patch[0], NULL), STATUS_OK);
+    fault.trickle = false;
+    slots_close(slots);
+    expect_after_restart(f, 1);
+}
+
+struct answering { /* one that answers without a pause while versions change */
+    struct fixture *f;
+    struct slots *slots;
+    atomic_bool ending;
+    int answered, seen[3];
+};
+
+static void *answer_on(void *ctx)
+{
+    struct answering *a = ctx;
+    while (!atomic_load(&a->ending)) {
+        int64_t version;
+        struct trainable set;
+        struct hash hash;
+        struct mllm *m = slots_acquire(a->slots, &version);
+        assert_int_equal(trainable_list(m, &set, NULL), STATUS_OK);
+        trainable_hash(&set, &hash);
+        assert_true(hash_equal(&hash, &a->f->hash[version]));
+        trainable_free(&set);
+        mllm_release(m);
+        a->seen[version]++;
+        a->answered++;
+    }
+    return NULL;
+}
+
+static void test_answers_go_on_while_versions_change(void **state)
+{
+    struct fixture *f = *state;
+    struct answering a = {.f = f, .slots = open_slots(f)};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, answer_on, &a), 0);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(apply(a.slots, &f->patch[i], NULL), STATUS_OK);
+    assert_int_equal(slots_rollback(a.slots, 2, NULL), STATUS_OK);
+    atomic_store(&a.ending, true);
+    pthread_join(thread, NULL);
+    assert_true(a.answered > 0);
+    slots_close(a.slots);
+}
+
+static void test_a_late_rollback_leaves_the_next_version_alone(void **state)
+{
+    struct fixture *f = *state;
+    advance(f);
+    struct slots *slots = open_slots(f);
+    assert_int_equal(slots_rollback(slots, 1, NULL), STATUS_NOT_FOUND);
+    expect_version(f, slots, 2);
+    slots_close(slots);
+}
+
+static void test_many_failures_forget_the_oldest_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct slots *slots = open_slots(f);
+    for (int i = 0; i <= SLOTS_FAILED_MAX; i++) {
+        struct hash patch = {{(unsigned char)(i + 1)}};
+        for (int j = 0; j < SLOTS_FAILURES_MAX; j++)
+            slots_failed(slots, i + 1, &patch);
+    }
+    slots_close(slots);
+    slots = open_slots(f);
+    for (int i = 0; i <= SLOTS_FAILED_MAX; i++) {
+        struct hash patch = {{(unsigned char)(i + 1)}};
+        assert_int_equal(slots_blocked(slots, i + 1, &patch), i > 0);
+    }
+    slots_close(slots);
+}
+
 #define EDGE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -361,6 +475,12 @@ int main(void)
         EDGE_TEST(test_another_factory_model_is_refused),
         EDGE_TEST(test_reading_alone_writes_nothing),
         EDGE_TEST(test_apply_with_every_io_call_failing_once),
+        EDGE_TEST(test_rollback_with_every_io_call_failing_once),
+        EDGE_TEST(test_start_with_every_io_call_failing_once),
+        EDGE_TEST(test_short_reads_and_writes_are_no_error),
+        EDGE_TEST(test_answers_go_on_while_versions_change),
+        EDGE_TEST(test_a_late_rollback_leaves_the_next_version_alone),
+        EDGE_TEST(test_many_failures_forget_the_oldest_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -295,7 +295,10 @@ static void test_a_dropped_record_is_not_drawn(void **state)
     memcpy(first, tokens, sizeof first);
     payload_dequantize(&p, 2, tokens);
     memcpy(second, tokens, sizeof second);
-    assert_false(memcmp(first, second, sizeof first) == 0);
+    int differing = 0;
+    for (int i = 0; i < 16; i++)
+        differing += first[i] != second[i];
+    assert_true(differing > 0);
     free(tokens);
     payload_free(&p);
 }
