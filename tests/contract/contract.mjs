@@ -1,7 +1,7 @@
 // contract.mjs OPENAPI URL WORK: performs every operation of the contract against a running cloud
 // and holds each answer against the file: status listed, required headers, content type, body by
 // its JSON schema. In the end every status that a client can provoke was seen. WORK holds what
-// test_contract.sh put there: tokens (operator, viewer, device, code) and uploads (a, b, json).
+// test_contract_kept.sh put there: tokens (operator, viewer, device, code) and uploads (a, b, json).
 import { readFileSync } from 'node:fs';
 import { request } from 'node:http';
 import Ajv2020 from 'ajv/dist/2020.js';

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# test_contract.sh BUILD: openapi/openapi.yaml is lint-free, breaks nothing that was released, and a
+# test_contract_kept.sh BUILD: openapi/openapi.yaml is lint-free, breaks nothing that was released, and a
 # running cloud keeps it (contract.mjs).
 command -v npm >/dev/null || { echo "skipped: no npm"; exit 77; }
 source "$(dirname "$0")/../integration/cloud.sh"
