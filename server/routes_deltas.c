@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { SQUASH_WAIT_MS = 55000 };
 
@@ -240,6 +241,24 @@ static enum status asking_judge(struct cloud *cloud, struct asking *asking, bool
         return STATUS_OK;
     return store_device_offered(cloud->store, asking->device, asking->target, &asking->offered,
                                 err);
+}
+
+/* The seconds of `Prefer: wait=N` (RFC 7240), at most LIMIT_WAIT_S; 0 without one. What is no such
+ * preference is ignored, as the RFC wants. */
+static int64_t prefer_wait(struct http_request *request)
+{
+    const char *p = http_header(request, "Prefer");
+    while (p && *p) {
+        p += strspn(p, " \t,");
+        size_t length = strcspn(p, ",");
+        size_t digits = strncasecmp(p, "wait=", 5) == 0 ? strspn(p + 5, "0123456789") : 0;
+        if (digits && strspn(p + 5 + digits, " \t;,") + 5 + digits >= length) {
+            long long seconds = digits > 4 ? LIMIT_WAIT_S : strtoll(p + 5, NULL, 10);
+            return seconds < LIMIT_WAIT_S ? seconds : LIMIT_WAIT_S;
+        }
+        p += length;
+    }
+    return 0;
 }
 
 enum status deltas_list(struct http_request *request, struct err *err)

@@ -177,9 +177,11 @@ async function rounds(upload) {
     await call('cancelDistill', { expect: 202, values: { id: long.json.id } });
     await over(long.json.id);
     await call('cancelDistill', { expect: 409, values: { id: long.json.id } });
+    const news = call('listDeltas', { expect: 200, values: { after: 0, Prefer: 'wait=60' } });
     const round = await post(202, { holdout: 0, steps: 20, batch: 8 });
     const end = await over(round.json.id);
     if (end.state !== 'released') problem('the round', JSON.stringify(end));
+    if ((await news).json.deltas.length !== 1) problem('Prefer: wait=60', 'did not wait for the release');
     await call('getDistill', { expect: 404, values: { id: 999 } });
     await call('cancelDistill', { expect: 404, values: { id: 999 } });
     await call('listDistill', { expect: 200, values: { before: 100, limit: 1 } });
@@ -189,6 +191,12 @@ async function rounds(upload) {
 async function deltas() {
     const list = await call('listDeltas', { expect: 200, as: 'device', values: { after: 0, wait: 1 } });
     await call('listDeltas', { expect: 400, values: { wait: 61 } });
+    for (const [prefer, applied] of [['wait=1', 'wait=1'], ['respond-async, wait=99999', 'wait=60'],
+                                     ['wait=x', null], ['wait', null]]) {
+        const { headers } = await call('listDeltas', { expect: 200, values: { Prefer: prefer } });
+        if (headers.get('preference-applied') !== applied)
+            problem(`Prefer: ${prefer}`, `applied: ${headers.get('preference-applied')}`);
+    }
     const version = list.json.deltas[0].version;
     const get = (expect, more = {}, method) => call('getDelta', { expect, values: { version, ...more }, method });
     const whole = await get(200);
