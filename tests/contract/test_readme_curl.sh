@@ -8,8 +8,10 @@ for seed in 1 2 3 4 5; do
     expect "upload $seed" "$(upload "$work/up")" 201
     expect "round $seed" "$(round_wait "$(distill '{"holdout":0,"steps":20,"batch":8}')")" released
 done
-sed -n '/^## With curl/,/^## For/p' "$here/../../README.md" | sed -n '/^```sh/,/^```/p' |
-    grep '^curl' | sed "s|localhost:8080|127.0.0.1:$port|" >"$work/lines"
+sed -n '/^## With curl/,/^## For/p' "$here/../../README.md" |
+    sed "s|localhost:8080|127.0.0.1:$port|g" >"$work/section"
+awk '/^An upload by hand/ {exit} /^curl/' "$work/section" >"$work/lines"
+awk '/^An upload by hand/ {on = 1} /^```$/ {code = 0} on && code; /^```sh/ {code = 1}' "$work/section" >"$work/by-hand"
 [ "$(wc -l <"$work/lines")" -ge 9 ] || die "the README has fewer curl lines than expected"
 number=10
 while IFS= read -r line; do
@@ -30,5 +32,8 @@ while IFS= read -r line; do
         ;;
     esac
 done <"$work/lines"
+(cd "$work" && bash -eo pipefail by-hand) >"$work/answer" 2>/dev/null
+expect "the upload by hand: device" "$(answer .device)" by-hand
+expect "its instances" "$(answer .instances)" 1
 [ -s "$work/1" ] || die "curl -O left no patch"
 cloud_stop
