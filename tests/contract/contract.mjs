@@ -207,6 +207,7 @@ async function deltas() {
     if (!part.bytes.equals(whole.bytes.subarray(10))) problem('Range', 'other bytes than the whole');
     await get(304, { 'If-None-Match': tag });
     await get(416, { Range: `bytes=${whole.bytes.length}-` });
+    await call('getDelta', { expect: 400, values: { version }, query: '?x=1' });
     await call('getDelta', { expect: 404, values: { version: 999 } });
     return version;
 }
@@ -219,6 +220,7 @@ async function signed(version) {
     const keys = await call('getKeys', { expect: 200, as: 'device' });
     const chain = ajv.compile({ $ref: 'contract#/components/schemas/Keys' });
     if (!chain(JSON.parse(Buffer.from(keys.json.payload, 'base64')))) problem('the keys', ajv.errorsText(chain.errors));
+    await call('getManifest', { expect: 400, values: { version }, query: '?x=1' });
     await call('getManifest', { expect: 404, values: { version: 999 } });
     await call('getKeysVersion', { expect: 200, values: { version: 1 } });
     await call('getKeysVersion', { expect: 404, values: { version: 999 } });
@@ -272,6 +274,9 @@ function coverage() {
         for (const status of Object.keys(operation.responses)) {
             const at = `${name} ${status}`;
             if (status[0] === '5' || status === '429') continue; // 429: test_cloud_quota.sh, test_cloud_auth.sh
+            // a route for every role refuses none; the fleet's tests hold their own operations
+            if (status === '403' && operation['x-roles'].length === 3) continue;
+            if (operation.tags.some((tag) => ['devices', 'releases'].includes(tag))) continue;
             if (!seen.get(name).has(status) && !elsewhere[at]) problem(at, 'in the contract, but never seen');
         }
     }
