@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { SQUASH_WAIT_MS = 55000 };
 
@@ -43,7 +44,9 @@ struct asking {
     const char *device; /* or NULL */
     int64_t after, wait_s, limit, squash;
     int64_t target;
-    bool offered; /* on the record already */
+    bool offered;   /* on the record already */
+    bool preferred; /* wait_s is from Prefer; applied says so */
+    char applied[32];
 };
 
 struct chain_page {
@@ -139,6 +142,24 @@ static enum status way_list(struct cloud *cloud, const struct asking *asking,
     return status;
 }
 
+/* The seconds of `Prefer: wait=N` (RFC 7240), at most LIMIT_WAIT_S; 0 without one. What is no such
+ * preference is ignored, as the RFC wants. */
+static int64_t prefer_wait(struct http_request *request)
+{
+    const char *p = http_header(request, "Prefer");
+    while (p && *p) {
+        p += strspn(p, " \t,");
+        size_t length = strcspn(p, ",");
+        size_t digits = strncasecmp(p, "wait=", 5) == 0 ? strspn(p + 5, "0123456789") : 0;
+        if (digits && strspn(p + 5 + digits, " \t;,") + 5 + digits >= length) {
+            long long seconds = digits > 4 ? LIMIT_WAIT_S : strtoll(p + 5, NULL, 10);
+            return seconds < LIMIT_WAIT_S ? seconds : LIMIT_WAIT_S;
+        }
+        p += length;
+    }
+    return 0;
+}
+
 static enum status asking_reply(struct http_request *request, const struct asking *asking,
                                 struct err *err)
 {
@@ -150,8 +171,11 @@ static enum status asking_reply(struct http_request *request, const struct askin
     if (asking->target > asking->after)
         status = way_list(cloud, asking, &listing, err);
     if (status == STATUS_OK)
-        return listing_reply(request, &listing, "deltas", asking->limit, err);
-    json_free(listing.items);
+        status = listing_reply(request, &listing, "deltas", asking->limit, err);
+    else
+        json_free(listing.items);
+    if (status == STATUS_OK && asking->preferred)
+        http_reply_header(request, "Preference-Applied", asking->applied);
     return status;
 }
 
@@ -216,6 +240,9 @@ static enum status asking_read(struct http_request *request, struct asking *out,
     *out = (struct asking){.limit = LIMIT_PAGE};
     TRY(http_query_only(request, known, err));
     TRY(http_query_int(request, "after", 0, INT64_MAX, &out->after, err));
+    out->wait_s = prefer_wait(request);
+    out->preferred = out->wait_s > 0 && !http_query(request, "wait");
+    snprintf(out->applied, sizeof out->applied, "wait=%lld", (long long)out->wait_s);
     TRY(http_query_int(request, "wait", 0, LIMIT_WAIT_S, &out->wait_s, err));
     TRY(http_query_int(request, "limit", 1, LIMIT_PAGE, &out->limit, err));
     TRY(http_query_int(request, "squash", 0, 1, &out->squash, err));

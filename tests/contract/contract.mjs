@@ -1,0 +1,294 @@
+// contract.mjs OPENAPI URL WORK: performs every operation of the contract against a running cloud
+// and holds each answer against the file: status listed, required headers, content type, body by
+// its JSON schema. In the end every status that a client can provoke was seen. WORK holds what
+// test_contract_kept.sh put there: tokens (operator, viewer, device, code) and uploads (a, b, json).
+import { readFileSync } from 'node:fs';
+import { request } from 'node:http';
+import Ajv2020 from 'ajv/dist/2020.js';
+import addFormats from 'ajv-formats';
+import { parse } from 'yaml';
+
+const [file, url, work] = process.argv.slice(2);
+const text = readFileSync(file, 'utf8');
+const contract = parse(text);
+const read = (name) => readFileSync(`${work}/${name}`);
+const token = Object.fromEntries(
+    ['operator', 'viewer', 'device', 'code'].map((name) => [name, read(name).toString().trim()]));
+const ajv = new Ajv2020({ strict: false, allErrors: true });
+addFormats(ajv);
+ajv.addSchema(contract, 'contract');
+
+const failures = [];
+const seen = new Map(); // operationId -> statuses
+const operations = new Map(); // operationId -> {method, path, operation, parameters}
+for (const [path, item] of Object.entries(contract.paths))
+    for (const method of ['get', 'put', 'post', 'delete'].filter((name) => item[name])) {
+        const operation = item[method];
+        const parameters = [...(item.parameters ?? []), ...(operation.parameters ?? [])].map(resolve);
+        operations.set(operation.operationId, { method, path, operation, parameters });
+        seen.set(operation.operationId, new Set());
+    }
+
+// Where a $ref of the file leads.
+function resolve(node) {
+    if (!node?.$ref) return node;
+    return node.$ref.slice(2).split('/').reduce((at, key) => at[key], contract);
+}
+
+function problem(what, ...why) {
+    failures.push([what, ...why].join(': '));
+}
+
+function schemaPointer(operation, item, status, type) {
+    const response = operation.responses[status];
+    const base = response.$ref ?? `#/paths/${[item.path, item.method].map((part) =>
+        part.replaceAll('~', '~0').replaceAll('/', '~1')).join('/')}/responses/${status}`;
+    return `contract${base}/content/${type.replaceAll('/', '~1')}/schema`;
+}
+
+// Holds one answer against the file. HEAD has no body to look at.
+function validate(name, item, answer, body, head) {
+    const { operation } = item;
+    const what = `${name} ${answer.status}`;
+    const response = resolve(operation.responses[answer.status]);
+    if (!answer.headers.get('x-request-id')) problem(what, 'no X-Request-Id');
+    if (!response) return problem(what, 'the contract does not list this status', body.toString().slice(0, 200));
+    seen.get(name).add(String(answer.status));
+    for (const [header, entry] of Object.entries(response.headers ?? {})) {
+        const value = answer.headers.get(header);
+        const schema = resolve(entry).schema;
+        if (value === null && entry.required === false) continue;
+        if (value === null) problem(what, `no ${header}`);
+        else if (schema.const !== undefined && schema.const !== value) problem(what, `${header} is ${value}`);
+        else if (schema.type === 'integer' && !/^\d+$/.test(value)) problem(what, `${header} is ${value}`);
+    }
+    const type = answer.headers.get('content-type')?.split(';')[0];
+    if (!response.content) return body.length && problem(what, 'has a body, the contract lists none');
+    if (!response.content[type]) return problem(what, `content type ${type} is not listed`);
+    if (head || !/json$/.test(type)) return;
+    const pointer = schemaPointer(operation, item, answer.status, type);
+    const check = ajv.getSchema(pointer.replaceAll('{', '%7B').replaceAll('}', '%7D')) ?? ajv.compile({ $ref: pointer.replaceAll('{', '%7B').replaceAll('}', '%7D') });
+    if (!check(JSON.parse(body))) problem(what, ajv.errorsText(check.errors), body.toString().slice(0, 300));
+}
+
+// The address and headers of a call, from what the file says of each parameter.
+function address(item, values) {
+    let path = item.path;
+    const query = new URLSearchParams();
+    const headers = {};
+    for (const [key, value] of Object.entries(values)) {
+        const parameter = item.parameters.find((one) => one.name === key);
+        if (!parameter) throw new Error(`${item.path} has no parameter ${key}`);
+        if (parameter.in === 'path') path = path.replace(`{${key}}`, encodeURIComponent(value));
+        else if (parameter.in === 'query') query.set(key, value);
+        else headers[key] = value;
+    }
+    return { target: url + path + (query.size ? `?${query}` : ''), headers };
+}
+
+// call(operationId, {expect, as, values, body, type, method, query}): returns {body, headers}
+async function call(name, { expect, as = 'operator', values = {}, body, type, method, query = '' } = {}) {
+    const item = operations.get(name);
+    const { target, headers } = address(item, values);
+    if (as) headers.Authorization = `Bearer ${token[as] ?? as}`;
+    if (type) headers['Content-Type'] = type;
+    const answer = await fetch(target + query, { method: method ?? item.method.toUpperCase(), headers, body });
+    const bytes = Buffer.from(await answer.arrayBuffer());
+    validate(name, item, answer, bytes, method === 'HEAD');
+    if (answer.status !== expect) problem(name, `${answer.status}, should be ${expect}`, bytes.toString().slice(0, 300));
+    const json = /json/.test(answer.headers.get('content-type') ?? '') && bytes.length ? JSON.parse(bytes) : null;
+    return { bytes, json, headers: answer.headers };
+}
+
+// Announces a body of that many bytes and sends none: the refusal has to come before the body.
+function tooLarge(name, size, { as = 'operator', values = {}, type = JSON_TYPE } = {}) {
+    const item = operations.get(name);
+    const { target, headers } = address(item, values);
+    if (as) headers.Authorization = `Bearer ${token[as]}`;
+    return new Promise((done, failed) => {
+        const sent = request(target, { method: item.method.toUpperCase(),
+            headers: { ...headers, 'Content-Type': type, 'Content-Length': size } });
+        sent.on('error', failed);
+        sent.on('response', async (got) => {
+            const parts = [];
+            for await (const part of got) parts.push(part);
+            sent.off('error', failed).on('error', () => {}).destroy();
+            const answer = { status: got.statusCode, headers: new Headers(got.headers) };
+            validate(name, item, answer, Buffer.concat(parts), false);
+            if (answer.status !== 413) problem(name, `${answer.status}, should be 413`);
+            done();
+        });
+        sent.flushHeaders();
+    });
+}
+
+const JSON_TYPE = 'application/json';
+const TENSORS = 'application/x-safetensors';
+
+async function refusals() {
+    for (const [name, { operation, parameters }] of operations) {
+        if (operation.security?.length === 0) continue;
+        const values = Object.fromEntries(parameters.filter((one) => one.in === 'path').map((one) => [one.name, 1]));
+        const body = operation.requestBody ? '{}' : undefined;
+        const type = body && JSON_TYPE;
+        await call(name, { expect: 401, as: 'cdcca_' + '0'.repeat(64), values, body, type });
+        const low = ['viewer', 'device'].find((role) => !operation['x-roles'].includes(role));
+        if (low) await call(name, { expect: 403, as: low, values, body, type });
+    }
+}
+
+async function uploads() {
+    const key = { 'Idempotency-Key': 'k1' };
+    const first = await call('postTokens', { expect: 201, body: read('a'), type: TENSORS, values: key });
+    await call('postTokens', { expect: 200, body: read('a'), type: TENSORS, values: key });
+    await call('postTokens', { expect: 409, body: read('b'), type: TENSORS, values: key });
+    await call('postTokens', { expect: 403, as: 'device', body: read('b'), type: TENSORS });
+    const json = await call('postTokens', { expect: 201, body: read('json'), type: JSON_TYPE });
+    await call('postTokens', { expect: 422, body: '{}', type: JSON_TYPE });
+    await call('postTokens', { expect: 415, body: 'x', type: 'text/plain' });
+    await tooLarge('postTokens', 9 << 20, { type: TENSORS });
+    await call('postTokens', { expect: 400, body: read('b'), type: TENSORS, values: { 'Idempotency-Key': 'a b' } });
+    await call('listTokens', { expect: 200, as: 'viewer', values: { limit: 1 } });
+    await call('listTokens', { expect: 400, values: { limit: 101 } });
+    await call('getTokens', { expect: 200, values: { id: first.json.id } });
+    await call('getTokens', { expect: 404, values: { id: 999 } });
+    await call('deleteTokens', { expect: 204, values: { id: json.json.id } });
+    await call('deleteTokens', { expect: 404, values: { id: json.json.id } });
+    return first.json.id;
+}
+
+async function over(id) {
+    for (;;) {
+        const { json } = await call('getDistill', { expect: 200, values: { id } });
+        if (!['queued', 'running'].includes(json.state)) return json;
+        await new Promise((done) => setTimeout(done, 100));
+    }
+}
+
+async function rounds(upload) {
+    const post = (expect, settings, type = JSON_TYPE) =>
+        call('postDistill', { expect, body: typeof settings === 'string' ? settings : JSON.stringify(settings), type });
+    await post(422, { steps: 0 });
+    await post(415, 'x', 'text/plain');
+    await post(413, ' '.repeat(65537));
+    const long = await post(202, { holdout: 0, steps: 10000, batch: 8 });
+    await post(409, {});
+    await call('deleteTokens', { expect: 409, values: { id: upload } });
+    await call('cancelDistill', { expect: 202, values: { id: long.json.id } });
+    await over(long.json.id);
+    await call('cancelDistill', { expect: 409, values: { id: long.json.id } });
+    const news = call('listDeltas', { expect: 200, values: { after: 0, Prefer: 'wait=60' } });
+    const round = await post(202, { holdout: 0, steps: 20, batch: 8 });
+    const end = await over(round.json.id);
+    if (end.state !== 'released') problem('the round', JSON.stringify(end));
+    if ((await news).json.deltas.length !== 1) problem('Prefer: wait=60', 'did not wait for the release');
+    await call('getDistill', { expect: 404, values: { id: 999 } });
+    await call('cancelDistill', { expect: 404, values: { id: 999 } });
+    await call('listDistill', { expect: 200, values: { before: 100, limit: 1 } });
+    await call('listDistill', { expect: 400, values: { before: 0 } });
+}
+
+async function deltas() {
+    const list = await call('listDeltas', { expect: 200, as: 'device', values: { after: 0, wait: 1 } });
+    await call('listDeltas', { expect: 400, values: { wait: 61 } });
+    for (const [prefer, applied] of [['wait=1', 'wait=1'], ['respond-async, wait=99999', 'wait=60'],
+                                     ['wait=x', null], ['wait', null]]) {
+        const { headers } = await call('listDeltas', { expect: 200, values: { Prefer: prefer } });
+        if (headers.get('preference-applied') !== applied)
+            problem(`Prefer: ${prefer}`, `applied: ${headers.get('preference-applied')}`);
+    }
+    const version = list.json.deltas[0].version;
+    const get = (expect, more = {}, method) => call('getDelta', { expect, values: { version, ...more }, method });
+    const whole = await get(200);
+    const head = await get(200, {}, 'HEAD');
+    const tag = whole.headers.get('etag');
+    if (head.headers.get('etag') !== tag) problem('HEAD', 'another ETag than GET');
+    const part = await get(206, { Range: 'bytes=10-', 'If-Range': tag });
+    if (!part.bytes.equals(whole.bytes.subarray(10))) problem('Range', 'other bytes than the whole');
+    await get(304, { 'If-None-Match': tag });
+    await get(416, { Range: `bytes=${whole.bytes.length}-` });
+    await call('getDelta', { expect: 400, values: { version }, query: '?x=1' });
+    await call('getDelta', { expect: 404, values: { version: 999 } });
+    return version;
+}
+
+async function signed(version) {
+    const { json } = await call('getManifest', { expect: 200, values: { version } });
+    const manifest = JSON.parse(Buffer.from(json.payload, 'base64'));
+    const check = ajv.compile({ $ref: 'contract#/components/schemas/Manifest' });
+    if (!check(manifest)) problem('the manifest', ajv.errorsText(check.errors));
+    const keys = await call('getKeys', { expect: 200, as: 'device' });
+    const chain = ajv.compile({ $ref: 'contract#/components/schemas/Keys' });
+    if (!chain(JSON.parse(Buffer.from(keys.json.payload, 'base64')))) problem('the keys', ajv.errorsText(chain.errors));
+    await call('getManifest', { expect: 400, values: { version }, query: '?x=1' });
+    await call('getManifest', { expect: 404, values: { version: 999 } });
+    await call('getKeysVersion', { expect: 200, values: { version: 1 } });
+    await call('getKeysVersion', { expect: 404, values: { version: 999 } });
+    await call('listUnsigned', { expect: 200 });
+    await call('listUnsigned', { expect: 400, query: '?x=1' });
+    const put = (expect, body, type = JSON_TYPE, of = version) =>
+        call('putManifest', { expect, body, type, values: { version: of } });
+    await put(422, '{}');
+    await put(415, 'x', 'text/plain');
+    await put(413, ' '.repeat(65537));
+    await put(409, JSON.stringify(json));
+    await put(404, JSON.stringify(json), JSON_TYPE, 999);
+}
+
+// The stream's head and its first bytes; it ends only with the connection.
+async function events() {
+    await call('getEvents', { expect: 400, values: { types: 'nothing' } });
+    const stop = new AbortController();
+    const answer = await fetch(`${url}/events`, { headers: { Authorization: `Bearer ${token.viewer}` }, signal: stop.signal });
+    validate('getEvents', operations.get('getEvents'), answer, Buffer.alloc(0), true);
+    const { value } = await answer.body.getReader().read();
+    if (!/^(retry|id|event|:)/.test(Buffer.from(value).toString())) problem('getEvents', 'does not begin as a stream');
+    stop.abort();
+}
+
+async function service() {
+    await call('getModel', { expect: 200, as: 'device' });
+    await call('getMetrics', { expect: 200, as: 'viewer' });
+    for (const name of ['getHealth', 'getReady', 'getIndex']) await call(name, { expect: 200, as: null });
+    const served = await call('getContract', { expect: 200, as: null });
+    if (served.bytes.toString() !== text) problem('getContract', 'serves another contract than the file');
+    const enroll = (expect, body, type = JSON_TYPE) =>
+        call('postEnroll', { expect, as: null, body: typeof body === 'string' ? body : JSON.stringify(body), type });
+    await enroll(201, { code: token.code, device: 'contract-1' });
+    await enroll(403, { code: token.code, device: 'contract-2' });
+    await enroll(422, {});
+    await enroll(415, 'x', 'text/plain');
+    await enroll(413, ' '.repeat(5000));
+}
+
+// What this run cannot provoke, and where it is provoked; 5xx depend on the machine, not the client.
+const elsewhere = {
+    'putManifest 200': 'wants the release key apart: test_signed.sh',
+    'putManifest 403': 'by the role, above; by the signature: test_signed.sh',
+    'postEnroll 409': 'wants a device that enrols at the same moment',
+};
+
+function coverage() {
+    for (const [name, { operation }] of operations) {
+        if (!operation.responses['429']) problem(name, 'lists no 429, which any address may get');
+        for (const status of Object.keys(operation.responses)) {
+            const at = `${name} ${status}`;
+            if (status[0] === '5' || status === '429') continue; // 429: test_cloud_quota.sh, test_cloud_auth.sh
+            // a route for every role refuses none; the fleet's tests hold their own operations
+            if (status === '403' && operation['x-roles'].length === 3) continue;
+            if (operation.tags.some((tag) => ['devices', 'releases'].includes(tag))) continue;
+            if (!seen.get(name).has(status) && !elsewhere[at]) problem(at, 'in the contract, but never seen');
+        }
+    }
+}
+
+await refusals();
+const upload = await uploads();
+await rounds(upload);
+await signed(await deltas());
+await events();
+await service();
+coverage();
+for (const line of failures) console.error(`FAIL: ${line}`);
+console.log(`${operations.size} operations, ${[...seen.values()].reduce((n, set) => n + set.size, 0)} statuses, ${failures.length} failures`);
+process.exit(failures.length ? 1 : 0);
