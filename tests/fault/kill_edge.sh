@@ -43,7 +43,7 @@ whole_slot() { # WHEN: what state.json names is whole and was released
     [ -f "$work/edge/slots/v$version.safetensors" ] || die "$1: no slot of version $version"
 }
 
-starts() { grep -c "cam answers" "$work/edge.log" 2>/dev/null || true; }
+starts() { local n; n=$(grep -c "cam answers" "$work/edge.log" 2>/dev/null) || true; echo "${n:-0}"; }
 started_after() { [ "$(starts)" -gt "$1" ]; }
 
 for kill in $(seq "$count"); do
