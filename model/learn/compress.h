@@ -25,14 +25,16 @@ enum status compress_encode(const struct trainable *set, const float *base, cons
                             int64_t base_version, int64_t version,
                             const struct compress_options *options, struct delta *delta,
                             float *decoded, struct err *err);
-/* Leads from base to target to the bit (exact.h): for a rollback, and for several updates in one. */
+/* Leads from base to target to the bit (exact.h): for a rollback, and for several updates in one.
+ */
 enum status compress_exact(const struct trainable *set, const float *base, const float *target,
                            int64_t base_version, int64_t version, struct delta *delta,
                            struct err *err);
 /* Applies to the set's current values (whose hash must be delta->base_hash); verifies finite scales
  * and the result's hash before anything is written. */
 enum status compress_apply(const struct trainable *set, const struct delta *delta, struct err *err);
-/* The same on `values` floats that stand for a set of that shape; the set's own stay as they are. */
+/* The same on `values` floats that stand for a set of that shape; the set's own stay as they are.
+ */
 enum status compress_apply_values(const struct trainable *set, const struct delta *delta,
                                   float *values, struct err *err);
 /* bytes[set->count]: what each tensor takes of the delta's streams, before zstd. */
