@@ -28,7 +28,7 @@ cloud_start() {
     cloud_pid=$!
     local tries
     for tries in $(seq 300); do
-        url=$(sed -n 's|.*listening on \(https*://.*\)|\1|p' "$work/cloud.log")
+        url=$(sed -n 's|.*listening on \(https*://[^"]*\).*|\1|p' "$work/cloud.log")
         if [ -n "$url" ]; then
             port=${url##*:}
             return 0
