@@ -41,7 +41,8 @@ function axis(title, extra) {
 }
 
 function options(spec) {
-    const small = {boxWidth: 18, boxHeight: 2, color: colour('--text'), usePointStyle: spec.kind === 'scatter'};
+    const small = {color: colour('--text'), usePointStyle: spec.kind !== 'bar', boxHeight: spec.kind === 'bar' ? 10 : undefined,
+        boxWidth: spec.kind === 'bar' ? 10 : 26, ...(spec.kind === 'line' && {pointStyle: 'line'})};
     const number = spec.format ?? ((n) => n);
     const dots = spec.kind === 'scatter';
     return {

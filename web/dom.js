@@ -41,9 +41,10 @@ const overflow = new ResizeObserver((entries) => {
     }
 });
 
-/* columns: {head, cell(row), num: right-aligned, wide: left out on a phone}. */
+/* columns: {head, cell(row), num: right-aligned, wide: left out on a phone; wrap: may take
+ * more than one line}. */
 export function table(caption, columns, rows, {hideCaption = false} = {}) {
-    const classes = (c) => [c.num && 'num', c.wide && 'wide'].filter(Boolean).join(' ') || null;
+    const classes = (c) => [c.num && 'num', c.wide && 'wide', c.wrap && 'wrap'].filter(Boolean).join(' ') || null;
     const head = columns.map((c) => el('th', {scope: 'col', class: classes(c)}, c.head));
     const body = rows.map((row) => el('tr', null, columns.map((c) =>
         el('td', {class: classes(c)}, c.cell(row)))));

@@ -34,7 +34,7 @@ export function groupTable(caption, head, rows, name) {
     return table(caption, [
         {head, cell: (r) => name(r.name)},
         {head: 'Devices', num: true, cell: (r) => count(r.devices)},
-        {head: 'Health', cell: (r) => shares(`${head} ${r.name}`, healthParts(r))},
+        {head: 'Health', wide: true, cell: (r) => shares(`${head} ${r.name}`, healthParts(r))},
         {head: 'ok', num: true, cell: (r) => count(r.ok)},
         {head: 'failing', num: true, cell: (r) => count(r.failing)},
         {head: 'silent', num: true, cell: (r) => count(r.silent)},

@@ -8,7 +8,7 @@ const day = new Intl.DateTimeFormat(undefined, {dateStyle: 'medium', timeStyle: 
 
 export const count = (n) => n === undefined ? '–' : whole.format(n);
 export const number = (n) => n === undefined || n === null ? '–' : short.format(n);
-export const percent = (share) => share === undefined || share < 0 ? '–' : `${(share * 100).toFixed(1)}%`;
+export const percent = (share) => share === undefined || share < 0 ? '–' : `${Number((share * 100).toFixed(1))}%`;
 
 export function bytes(n) {
     if (n === undefined || n === null) return '–';

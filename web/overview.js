@@ -68,7 +68,7 @@ function byteTable(model, cost) {
     const patch = cost.filter((c) => c.down !== null);
     const bits = patch.length ? patch.at(-1).down * 8 / model.trainable.parameters : null;
     return [table('Bytes beside the alternatives', [
-        {head: 'What', cell: (r) => r.what}, {head: 'Bytes', num: true, cell: (r) => bytes(r.size)},
+        {head: 'What', wrap: true, cell: (r) => r.what}, {head: 'Bytes', num: true, cell: (r) => bytes(r.size)},
         {head: 'Compared', num: true, cell: (r) => r.size === r.than ? '1×' : times(r.size, r.than)},
     ], rows, {hideCaption: true}),
     bits !== null && el('p', {class: 'note'}, `The newest patch takes ${number(bits)} bits for each of ` +

@@ -66,7 +66,7 @@ function stages(release) {
                 ? badge('now', release.state === 'halted' ? 'bad' : 'busy') : '–'},
         {head: 'Channel', cell: (s) => s.channel ?? 'every'},
         {head: 'Share', num: true, cell: (s) => percent(s.share)},
-        {head: 'Soaks', num: true, cell: (s) => duration(s.min_soak_s)},
+        {head: 'Soaks', num: true, cell: (s) => s.min_soak_s ? duration(s.min_soak_s) : 'no'},
         {head: 'Needs applied', num: true, wide: true, cell: (s) => percent(s.success)},
         {head: 'Halts above errors', num: true, wide: true, cell: (s) => percent(s.errors)},
     ], release.stages.map((s, i) => ({...s, number: i + 1})), {hideCaption: true});
@@ -84,20 +84,26 @@ function counts(c) {
 
 const codecs = {0: 'nothing', s: 'sign', b: 'sign, 9 blocks of 10', 2: 'two bits', n: 'NF4', 8: 'eight bits', f: 'float32', k: 'NF4, selected'};
 
+const LARGEST = 12;
+
 function tensors(release) {
-    const all = release.tensors, most = Math.max(...all.map((t) => t.bytes), 1);
+    const all = [...release.tensors].sort((a, b) => b.bytes - a.bytes), most = Math.max(all[0]?.bytes, 1);
+    const first = all.slice(0, LARGEST), rest = all.slice(LARGEST);
     const total = all.reduce((sum, t) => sum + t.bytes, 0), values = all.reduce((sum, t) => sum + t.values, 0);
     const bar = (t) => el('meter', {min: 0, max: most, value: t.bytes, 'aria-label': `${t.name}: ${t.bytes} bytes`});
-    return [el('p', null, `${count(all.length)} tensors, ${count(values)} parameters: ${bytes(total)} before ` +
-        `zstd, ${bytes(release.size)} after; ${number(release.size * 8 / values)} bits a parameter.`),
-    table('Bytes by tensor', [
+    const tensorColumns = [
         {head: 'Tensor', cell: (t) => el('code', null, t.name)},
-        {head: 'Code', cell: (t) => codecs[t.codec] ?? t.codec},
+        {head: 'Code', wide: true, cell: (t) => codecs[t.codec] ?? t.codec},
         {head: 'Values', num: true, wide: true, cell: (t) => count(t.values)},
         {head: 'Bytes', num: true, cell: (t) => count(t.bytes)},
         {head: 'Bits a value', num: true, wide: true, cell: (t) => number(t.bytes * 8 / t.values)},
         {head: '', wide: true, cell: bar},
-    ], [...all].sort((a, b) => b.bytes - a.bytes), {hideCaption: true})];
+    ];
+    return [el('p', null, `${count(all.length)} tensors, ${count(values)} parameters: ${bytes(total)} before ` +
+        `zstd, ${bytes(release.size)} after; ${number(release.size * 8 / values)} bits a parameter.`),
+    table(`The largest ${first.length} tensors`, tensorColumns, first, {hideCaption: true}),
+    rest.length > 0 && el('details', null, el('summary', null, `The other ${count(rest.length)}`),
+        table('The other tensors', tensorColumns, rest, {hideCaption: true}))];
 }
 
 const uploads = (ids) => el('p', null, ids.slice(0, 60).map((id, i) =>

@@ -170,8 +170,9 @@ function showOne(page) {
         const {report, settings, ...rest} = round;
         drawTop({...rest, progress: null}, () => head(round));
         drawBody({report, settings}, () => [
-            report?.agreement_before !== undefined && section('Gate', gate(report)),
-            report?.seconds !== undefined && section('Report', reportFacts(report)),
+            el('div', {class: 'pair'},
+                report?.agreement_before !== undefined && section('Gate', gate(report)),
+                report?.seconds !== undefined && section('Report', reportFacts(report))),
             section('Settings', facts(Object.entries(settings).map(([k, v]) => [k, String(v)])))]);
     };
 }
