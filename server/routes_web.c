@@ -13,9 +13,7 @@ static enum status bytes_reply(struct http_request *request, const char *type,
 {
     char etag[ASSET_ETAG];
     asset_etag(data, len, etag);
-    TRY(http_reply_bytes(request, type, data, len, etag, err));
-    http_reply_header(request, "X-Content-Type-Options", "nosniff");
-    return STATUS_OK;
+    return http_reply_bytes(request, type, data, len, etag, err);
 }
 
 static enum status asset_reply(struct http_request *request, const struct asset *asset,
