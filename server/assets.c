@@ -1,4 +1,4 @@
-/* See assets.h. The assembler includes the files' bytes; CMake says where they lie and rebuilds when
+/* See assets.h. The assembler includes the bytes; CMake says where the files lie, and rebuilds when
  * one changes. tests/unit/test_web.sh holds this list against the folder. */
 #include "server/assets.h"
 #include <stdio.h>

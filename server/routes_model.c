@@ -46,6 +46,7 @@ static bool model_fill(json *out, const struct facts *facts, int64_t version, co
            json_set_take(out, "student", part_json(facts->student, facts->student_parameters)) &&
            json_set_int(out, "token_width", facts->token_width) &&
            json_set_int(out, "tokens_per_image", facts->tokens_max) &&
+           json_set_int(out, "image_size", facts->image_size) &&
            json_set_take(out, "trainable", trainable_json(facts)) &&
            json_set_take(out, "schemas", schemas_json());
 }
