@@ -1,5 +1,5 @@
 /* browser.mjs: Debian's chromium, and a tab that is watched: errors on the console, requests to
- * anywhere else, bytes loaded. */
+ * anywhere else. */
 import {createRequire} from 'node:module';
 import {readFileSync} from 'node:fs';
 import {join} from 'node:path';
@@ -18,7 +18,7 @@ export class Tab {
     static async open({browser, axe}, url, options = {}) {
         const tab = new Tab();
         const {away = false, blocked = null, ...context} = options;
-        Object.assign(tab, {url, axe, away, wrong: [], own: 0});
+        Object.assign(tab, {url, axe, away, wrong: []});
         tab.context = await browser.newContext({viewport: {width: 1280, height: 860},
             reducedMotion: 'reduce', ...context});
         tab.page = await tab.context.newPage();
@@ -31,11 +31,6 @@ export class Tab {
         tab.page.on('request', (request) => {
             if (!request.url().startsWith(url)) tab.wrong.push(`request to ${request.url()}`);
         });
-        tab.page.on('response', async (response) => {
-            const path = new URL(response.url()).pathname;
-            if (path !== '/' && !path.startsWith('/web/')) return;
-            tab.own += (await response.body().catch(() => '')).length;
-        });
         return tab;
     }
 
@@ -43,6 +38,13 @@ export class Tab {
     async go(hash) {
         await this.page.goto(`${this.url}#/${hash}`);
         await this.page.locator('.page[aria-busy="false"]').waitFor();
+    }
+
+    /* Bytes of the dashboard's own files, the page included. */
+    ownBytes() {
+        return this.page.evaluate(() => [...performance.getEntriesByType('navigation'),
+            ...performance.getEntriesByType('resource').filter((e) => e.name.includes('/web/'))]
+            .reduce((sum, entry) => sum + entry.decodedBodySize, 0));
     }
 
     text(selector = '#main') {
