@@ -61,7 +61,7 @@ function stages(release) {
     const now = release.stage;
     return table('Stages', [
         {head: 'Stage', cell: (s) => s.number},
-        {head: '', cell: (s) => s.number < now || release.state === 'complete' ? badge('done', 'good')
+        {head: 'Progress', cell: (s) => s.number < now || release.state === 'complete' ? badge('done', 'good')
             : s.number === now && release.state !== 'superseded'
                 ? badge('now', release.state === 'halted' ? 'bad' : 'busy') : '–'},
         {head: 'Channel', cell: (s) => s.channel ?? 'every'},
@@ -97,7 +97,7 @@ function tensors(release) {
         {head: 'Values', num: true, wide: true, cell: (t) => count(t.values)},
         {head: 'Bytes', num: true, cell: (t) => count(t.bytes)},
         {head: 'Bits a value', num: true, wide: true, cell: (t) => number(t.bytes * 8 / t.values)},
-        {head: '', wide: true, cell: bar},
+        {head: 'Beside the largest', wide: true, cell: bar},
     ];
     return [el('p', null, `${count(all.length)} tensors, ${count(values)} parameters: ${bytes(total)} before ` +
         `zstd, ${bytes(release.size)} after; ${number(release.size * 8 / values)} bits a parameter.`),

@@ -29,7 +29,7 @@ const columns = (page) => [
     {head: 'Bytes', num: true, wide: true, cell: (u) => count(u.size)},
     {head: 'Round', num: true, cell: (u) => u.round ? roundLink(u.round) : badge('new', 'busy')},
     {head: 'Release', num: true, wide: true, cell: (u) => releaseLink(u.version)},
-    {head: '', cell: (u) => remove(page, u)},
+    {head: 'Forget', cell: (u) => remove(page, u)},
 ];
 
 function showList(page) {

@@ -1,9 +1,10 @@
 /* service.mjs: the real cdcca-cloud on tiny models, as the flows drive it: started, killed, started
  * again on the same port, filled with uploads and devices. */
-import {execFileSync, spawn} from 'node:child_process';
+import {execFile, execFileSync, spawn} from 'node:child_process';
 import {mkdtempSync, rmSync, writeFileSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
+import {promisify} from 'node:util';
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -84,14 +85,15 @@ export class Service {
         }, 120000);
     }
 
-    /* Devices 0 to count-1 by one curl over a few connections. */
-    devices(count) {
+    /* Devices 0 to count-1 by one curl over a few connections; meanwhile the log is read, or the
+     * service would wait for room in the pipe. */
+    async devices(count) {
         const file = join(this.work, 'devices.curl');
         const lines = Array.from({length: count}, (_, i) => [`url = "${this.url}devices/d${String(i).padStart(5, '0')}"`,
             'request = PUT', 'header = "Content-Type: application/json"', 'output = /dev/null',
             `data = "{\\"channel\\":\\"${i % 10 ? 'stable' : 'beta'}\\",\\"class\\":\\"camera\\"}"`].join('\n'));
         writeFileSync(file, lines.join('\nnext\n'));
-        execFileSync('curl', ['-sS', '-Z', '--parallel-max', '32', '-K', file], {stdio: 'ignore', maxBuffer: 1 << 26});
+        await promisify(execFile)('curl', ['-s', '-Z', '--parallel-max', '100', '-K', file], {maxBuffer: 1 << 26});
     }
 
     logTail() {
