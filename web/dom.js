@@ -65,7 +65,7 @@ export function facts(entries, kind = 'facts') {
 }
 
 export function section(title, ...children) {
-    return el('section', {class: 'panel', 'aria-label': title}, el('h2', null, title), children);
+    return el('section', {class: 'panel'}, el('h2', null, title), children);
 }
 
 export function badge(text, tone) {
