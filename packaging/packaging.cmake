@@ -120,7 +120,7 @@ A small multimodal LLM on a device keeps learning after it was deployed: what
 it is unsure about goes up as a few quantized visual tokens, a teacher in the
 cloud trains its twin, and a few kilobytes of weights come back down.")
 endforeach()
-set(CPACK_DEBIAN_CLOUD_PACKAGE_DEPENDS "${blas}, ${models}")
+set(CPACK_DEBIAN_CLOUD_PACKAGE_DEPENDS "${blas}, ${models}, libjs-chart.js") # the dashboard's charts
 set(CPACK_DEBIAN_EDGE_PACKAGE_DEPENDS "${blas}, ${models}")
 set(CPACK_DEBIAN_MODEL_PACKAGE_DEPENDS "${blas}")
 set(CPACK_DEBIAN_MODEL_PACKAGE_RECOMMENDS "${models}")

@@ -62,6 +62,7 @@ enum status facts_read(struct io *io, const struct mllm *teacher, const char *te
     out->token_width = config->vision.hidden;
     out->tokens_max = 1 + side * side;
     out->encoder_model = student;
+    out->image_size = config->vision.image;
     out->entropy_max = log((double)config->text.vocab);
     return files_hash(io, student_dir, out, err);
 }

@@ -16,6 +16,7 @@ struct facts {
     int64_t set_values, set_tensors;
     struct trainable_options options;
     int token_width, tokens_max;      /* of the vision encoder's output */
+    int image_size;                   /* pixels a side that the encoder sees */
     double entropy_max;               /* ln V */
     const struct mllm *encoder_model; /* borrowed: whose encoder bounds what a token can be */
     char config_hash[HASH_HEX], model_hash[HASH_HEX], tokenizer_hash[HASH_HEX];

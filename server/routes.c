@@ -55,6 +55,8 @@ const struct http_route routes[] = {
     {"GET", "/readyz", ready_get, 0, 0, NULL, ALL},
     {"GET", "/openapi.yaml", contract_get, 0, 0, NULL, ALL},
     {"GET", "/", index_get, 0, 0, NULL, ALL},
+    {"GET", "/web/{file}", web_get, 0, 0, NULL, ALL},
+    {"GET", "/vendor/{file}", vendor_get, 0, 0, NULL, ALL},
     {NULL, NULL, NULL, 0, 0, NULL, 0},
 };
 

@@ -243,7 +243,7 @@ static bool page_add(void *ctx, const struct device *device)
 static enum status filter_read(struct http_request *request, struct device_filter *out,
                                int64_t *limit, struct err *err)
 {
-    static const char *const known[] = {"after", "limit", "health", "version", NULL};
+    static const char *const known[] = {"after", "channel", "limit", "health", "version", NULL};
     struct cloud *cloud = request->app;
     TRY(http_query_only(request, known, err));
     TRY(http_query_int(request, "limit", 1, LIMIT_PAGE, limit, err));
@@ -251,6 +251,7 @@ static enum status filter_read(struct http_request *request, struct device_filte
     const char *after = http_query(request, "after");
     out->after = after ? after : "";
     out->health = http_query(request, "health");
+    out->channel = http_query(request, "channel");
     out->limit = (int)*limit;
     out->silent_before = fleet_silent_before(cloud->fleet);
     if (out->health && strcmp(out->health, "ok") != 0 && strcmp(out->health, "failing") != 0 &&

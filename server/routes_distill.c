@@ -18,6 +18,8 @@ static bool round_fill(json *out, const struct round *round)
            json_set_time(out, "finished", round->finished_ms) &&
            json_set_int(out, "uploads", round->uploads) &&
            json_set_int(out, "instances", round->instances) &&
+           json_set_int(out, "tokens", round->tokens) &&
+           json_set_int(out, "size", round->size_bytes) &&
            json_set_text(out, "settings", round->settings) &&
            json_set_text(out, "report", round->report) &&
            (!round->detail || json_set_string(out, "detail", round->detail)) &&

@@ -1,4 +1,4 @@
-/* /model, and what the service says of itself: /openapi.yaml, /. */
+/* /model and the contract. */
 #include "server/contract.h"
 #include "server/routes.h"
 #include "server/shared.h"
@@ -46,6 +46,7 @@ static bool model_fill(json *out, const struct facts *facts, int64_t version, co
            json_set_take(out, "student", part_json(facts->student, facts->student_parameters)) &&
            json_set_int(out, "token_width", facts->token_width) &&
            json_set_int(out, "tokens_per_image", facts->tokens_max) &&
+           json_set_int(out, "image_size", facts->image_size) &&
            json_set_take(out, "trainable", trainable_json(facts)) &&
            json_set_take(out, "schemas", schemas_json());
 }
@@ -76,34 +77,4 @@ enum status model_get(struct http_request *request, struct err *err)
 enum status contract_get(struct http_request *request, struct err *err)
 {
     return http_reply_text(request, 200, "application/yaml", contract_text(), err);
-}
-
-static const char index_text[] =
-    "cdcca-cloud " CDCCA_VERSION
-    ": distils a large multimodal teacher into the small models of a fleet.\n"
-    "\n"
-    "  POST   /tokens                     upload what a device was unsure about\n"
-    "  GET    /tokens?after=ID            list uploads       GET, DELETE /tokens/{id}\n"
-    "  POST   /distill                    start a round      GET /distill lists them\n"
-    "  GET    /distill/{id}               progress, losses   DELETE cancels\n"
-    "  GET    /deltas?after=V&wait=S      releases after a version, waiting for news\n"
-    "  GET    /deltas/{version}           the weight delta   GET /deltas/{version}/manifest\n"
-    "  GET    /keys                       who signs          GET /keys/{version}, /unsigned\n"
-    "  GET    /releases/{version}         its rollout        POST .../halt, resume, rollback\n"
-    "  PUT    /devices/{id}               who is there       GET /devices, /fleet\n"
-    "  GET    /events?types=round,step    what happens, as it happens\n"
-    "  GET    /model                      what is served     GET /healthz, /readyz, /metrics\n"
-    "  POST   /enroll                     a one-time code becomes a device's token\n"
-    "  GET    /openapi.yaml               all of it in detail\n"
-    "\n"
-    "Try:\n"
-    "  curl -s :8080/tokens\n"
-    "  curl -sX POST :8080/distill\n"
-    "  curl -s :8080/distill/1\n"
-    "  curl -s ':8080/deltas?after=0&wait=30'\n"
-    "  curl -sO :8080/deltas/1\n";
-
-enum status index_get(struct http_request *request, struct err *err)
-{
-    return http_reply_text(request, 200, "text/plain; charset=utf-8", index_text, err);
 }

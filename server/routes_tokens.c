@@ -217,19 +217,25 @@ static bool visit_list(void *ctx, const struct upload *upload)
 
 enum status tokens_list(struct http_request *request, struct err *err)
 {
-    static const char *const known[] = {"after", "limit", "round", NULL};
+    static const char *const known[] = {"after", "before", "limit", "round", NULL};
     struct cloud *cloud = request->app;
-    int64_t after = 0, limit = LIMIT_PAGE, round = 0;
+    int64_t after = 0, before = 0, limit = LIMIT_PAGE, round = 0;
     TRY(http_query_only(request, known, err));
     TRY(http_query_int(request, "after", 0, INT64_MAX, &after, err));
+    TRY(http_query_int(request, "before", 1, INT64_MAX, &before, err));
     TRY(http_query_int(request, "limit", 1, LIMIT_PAGE, &limit, err));
     TRY(http_query_int(request, "round", 1, INT64_MAX, &round, err));
+    if (before && (round || http_query(request, "after")))
+        return err_set(err, STATUS_USAGE,
+                       "before lists the newest first; it goes with limit alone");
     struct listing listing = {.items = json_array_new()};
     if (!listing.items)
         return err_set(err, STATUS_NO_MEMORY, "out of memory");
     enum status status =
-        round ? store_uploads_of(cloud->store, round, after, (int)limit, visit_list, &listing, err)
-              : store_uploads(cloud->store, after, (int)limit, visit_list, &listing, err);
+        before ? store_uploads_newest(cloud->store, before, (int)limit, visit_list, &listing, err)
+        : round
+            ? store_uploads_of(cloud->store, round, after, (int)limit, visit_list, &listing, err)
+            : store_uploads(cloud->store, after, (int)limit, visit_list, &listing, err);
     if (status == STATUS_OK)
         return listing_reply(request, &listing, "uploads", limit, err);
     json_free(listing.items);

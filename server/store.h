@@ -89,6 +89,7 @@ struct round {
     int64_t created_ms, started_ms, finished_ms; /* 0: not yet */
     int64_t uploads, instances, version;         /* version: that it released, or 0 */
     int64_t target; /* of a rollback: the version whose parameters come back; else -1 */
+    int64_t size_bytes, tokens; /* of its uploads that are still there */
 };
 
 /* A queued round with every upload that no round has used. STATUS_CONFLICT: there are none. */
@@ -114,6 +115,9 @@ typedef bool round_visit(void *ctx, const struct round *round);
 /* Ascending from after the id. */
 enum status store_uploads(struct store *store, int64_t after, int limit, upload_visit *visit,
                           void *ctx, struct err *err);
+/* Descending from before the id. */
+enum status store_uploads_newest(struct store *store, int64_t before, int limit,
+                                 upload_visit *visit, void *ctx, struct err *err);
 enum status store_upload(struct store *store, int64_t id, upload_visit *visit, void *ctx,
                          struct err *err);
 /* A page of one round's. */

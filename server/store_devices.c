@@ -50,15 +50,15 @@ enum status store_devices(struct store *store, const struct device_filter *filte
     if (filter->version < 0)
         status = store_select(store, err, device_emit, &query,
                               DEVICES "WHERE id>?2 AND (?3 IS NULL OR " HEALTH "=?3) "
-                                      "ORDER BY id LIMIT ?4",
-                              "issi", filter->silent_before, filter->after, filter->health,
-                              (int64_t)filter->limit);
+                                      "AND (?5 IS NULL OR channel=?5) ORDER BY id LIMIT ?4",
+                              "issis", filter->silent_before, filter->after, filter->health,
+                              (int64_t)filter->limit, filter->channel);
     else
         status = store_select(store, err, device_emit, &query,
                               DEVICES "WHERE version=?5 AND id>?2 AND (?3 IS NULL OR " HEALTH
-                                      "=?3) ORDER BY id LIMIT ?4",
-                              "issii", filter->silent_before, filter->after, filter->health,
-                              (int64_t)filter->limit, filter->version);
+                                      "=?3) AND (?6 IS NULL OR channel=?6) ORDER BY id LIMIT ?4",
+                              "issiis", filter->silent_before, filter->after, filter->health,
+                              (int64_t)filter->limit, filter->version, filter->channel);
     return store_list_status(status);
 }
 

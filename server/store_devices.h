@@ -26,9 +26,9 @@ struct device {
 typedef bool device_visit(void *ctx, const struct device *device);
 
 struct device_filter {
-    const char *after;  /* ids behind this; "" for all */
-    const char *health; /* or NULL */
-    int64_t version;    /* below 0: any */
+    const char *after;            /* ids behind this; "" for all */
+    const char *health, *channel; /* or NULL */
+    int64_t version;              /* below 0: any */
     int limit;
     int64_t silent_before; /* heard of last before this up-time: silent */
 };

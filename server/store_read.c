@@ -58,6 +58,8 @@ static bool emit_round(const struct query *query, struct db_row *r)
         .instances = db_row_int(r, 10),
         .version = db_row_int(r, 11),
         .target = db_row_int(r, 12),
+        .size_bytes = db_row_int(r, 13),
+        .tokens = db_row_int(r, 14),
     };
     return query->visit.round(query->ctx, &round);
 }
@@ -92,13 +94,24 @@ enum status store_one_status(enum status status, const char *what, int64_t id, s
     "(SELECT version FROM rounds WHERE rounds.id=uploads.round) FROM uploads "
 #define ROUNDS                                                                                     \
     "SELECT id,state,cause,settings,report,detail,created_ms,started_ms,finished_ms,uploads,"      \
-    "instances,version,target FROM rounds "
+    "instances,version,target,"                                                                    \
+    "(SELECT coalesce(sum(size_bytes),0) FROM uploads WHERE round=rounds.id),"                     \
+    "(SELECT coalesce(sum(tokens),0) FROM uploads WHERE round=rounds.id) FROM rounds "
+
 enum status store_uploads(struct store *store, int64_t after, int limit, upload_visit *visit,
                           void *ctx, struct err *err)
 {
     struct query query = {.emit = emit_upload, .visit.upload = visit, .ctx = ctx};
     return store_list_status(
         query_run(store, &query, UPLOADS "WHERE id>? ORDER BY id LIMIT ?", after, limit, err));
+}
+
+enum status store_uploads_newest(struct store *store, int64_t before, int limit,
+                                 upload_visit *visit, void *ctx, struct err *err)
+{
+    struct query query = {.emit = emit_upload, .visit.upload = visit, .ctx = ctx};
+    return store_list_status(query_run(store, &query, UPLOADS "WHERE id<? ORDER BY id DESC LIMIT ?",
+                                       before, limit, err));
 }
 
 enum status store_upload(struct store *store, int64_t id, upload_visit *visit, void *ctx,

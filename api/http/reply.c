@@ -54,6 +54,19 @@ enum status http_reply_text(struct http_request *request, int status, const char
     return STATUS_OK;
 }
 
+enum status http_reply_bytes(struct http_request *request, const char *type, const void *data,
+                             size_t len, const char *etag, struct err *err)
+{
+    bool known = etag_listed(http_header(request, "If-None-Match"), etag);
+    reply_reset(request, known ? 304 : 200);
+    http_reply_header(request, "ETag", etag);
+    http_reply_header(request, "Cache-Control", "no-cache");
+    http_reply_header(request, "Content-Type", type);
+    if (!known && buf_append(&request->response.body, data, len) != STATUS_OK)
+        return err_set(err, STATUS_NO_MEMORY, "out of memory");
+    return STATUS_OK;
+}
+
 enum status http_reply_json(struct http_request *request, int status, json *value, struct err *err)
 {
     reply_reset(request, status);

@@ -99,6 +99,8 @@ expect "a page of devices" "$(get '/devices?version=1&limit=20&health=ok')" 200
 expect "its next" "$(answer .next)" d20
 expect "the next page" "$(get "/devices?version=1&limit=40&after=d20")" 200
 expect "its length" "$(answer '.devices | length')" 30
+expect "a channel's devices" "$(curl -sS "$url/devices?channel=beta" | jq -c '[.devices[].id]')" '["d01","d02"]'
+expect "of a version" "$(curl -sS "$url/devices?channel=beta&version=1&after=d01" | jq -c '[.devices[].id]')" '["d02"]'
 expect "a self-test" "$(curl -sS "$url/devices/d05" | jq .update.self_test.golden_right)" 4
 
 # failures halt it, and nothing more is offered
@@ -160,6 +162,12 @@ expect "the release" "$(curl -sS "$url/releases/1" | jq -c '[.round, .upload_ids
 curl -sS "$url/releases/1" | jq -e '.tensors | length > 5 and all(.values > 0 and (.codec | length) == 1)' \
     >/dev/null || die "no tensors"
 expect "releases" "$(curl -sS "$url/releases?limit=2" | jq -c '[.next, (.releases[].version)]')" '[3,4,3]'
+
+expect "the newest uploads" "$(curl -sS "$url/tokens?before=99&limit=2" | jq -c '[.next, (.uploads[].id)]')" '[2,3,2]'
+expect "those before" "$(curl -sS "$url/tokens?before=2" | jq -c '[.uploads[].id]')" '[1]'
+expect "both ends" "$(get '/tokens?before=2&after=1')" 400
+expect "what a round's uploads weigh" "$(curl -sS "$url/distill/1" | jq '[.size, .tokens] | @csv' -r)" \
+    "$(curl -sS "$url/tokens/1" | jq '[.size, .tokens] | @csv' -r)"
 
 # removal, also of what a round has used; and by age
 blob=$work/data/blobs/$(curl -sS "$url/tokens/1" | jq -r .sha256)

@@ -1,0 +1,208 @@
+/* run.mjs BIN MODULES [SHOTS]: the dashboard as people use it, on a real service with tiny models.
+ * BIN holds the built programs, MODULES the packages of package.json; screenshots go to SHOTS. Each
+ * flow leaves the service as the next one wants it, so they run in this order. */
+import assert from 'node:assert/strict';
+import {Tab, browserOpen} from './browser.mjs';
+import {Service, until} from './service.mjs';
+
+const [bin, modules, shots] = process.argv.slice(2);
+const service = new Service(bin);
+const chrome = await browserOpen(modules);
+const names = ['', 'fleet', 'rounds', 'releases', 'tokens'];
+const FIRST_PAINT = 100000, DEVICES = 10000;
+
+async function tabOpen(options) {
+    return Tab.open(chrome, service.url, options);
+}
+
+async function tabClose(tab) {
+    assert.deepEqual(await tab.close(), []);
+}
+
+async function shoot(tab, name) {
+    if (shots) await tab.page.screenshot({path: `${shots}/${name}.png`, fullPage: true});
+}
+
+const flows = {
+    async 'an empty service teaches what to run'() {
+        const tab = await tabOpen();
+        for (const name of names) {
+            await tab.go(name);
+            await tab.page.locator('.command code').first().waitFor();
+            assert.deepEqual(await tab.violations(), [], name);
+            const own = await tab.ownBytes();
+            assert.ok(own > 10000 && own < FIRST_PAINT, `${own} bytes of own code`);
+            await shoot(tab, `empty-${name || 'overview'}`);
+        }
+        await tabClose(tab);
+    },
+
+    async 'a round is started with settings and watched live'() {
+        for (const seed of [1, 2, 3]) await service.upload(seed, 64);
+        const tab = await tabOpen();
+        await tab.go('');
+        await tab.page.getByText('Settings of the next round').click();
+        await tab.page.getByLabel('Steps', {exact: true}).fill('400');
+        await tab.page.getByLabel('Batch', {exact: true}).fill('16');
+        await tab.page.getByLabel('Held back', {exact: true}).fill('0');
+        assert.equal(await tab.page.locator('form .field input, form .field select').count(), 15);
+        await tab.button('Start a round').click();
+        const points = async () => Number((await tab.page.getByRole('img', {name: /^Loss by step/})
+            .getAttribute('aria-label')).match(/(\d+) points/)?.[1] ?? 0);
+        const early = await until('two points', async () => (await points()) >= 2 && points());
+        await until('the curve grows', async () => (await points()) > early);
+        assert.match(await tab.text('.progress'), /step \d+ of 400/);
+        await shoot(tab, 'live');
+        await service.roundOver(1);
+        await tab.sees('released');
+        await until('all of the curve', async () => (await points()) > 100);
+        await tabClose(tab);
+    },
+
+    async 'ten thousand devices, one page of rows'() {
+        await service.devices(DEVICES);
+        const tab = await tabOpen(), page = tab.page;
+        await tab.go('fleet');
+        await tab.sees('10,000');
+        const rows = page.locator('tbody tr'), first = () => rows.first().locator('a').innerText();
+        assert.equal(await rows.count(), 50);
+        await page.getByRole('link', {name: 'Next ›'}).click();
+        await until('the second page', async () => (await first()) === 'd00050');
+        await page.getByRole('link', {name: '‹ Back'}).click();
+        await until('the first page', async () => (await first()) === 'd00000');
+        await page.getByLabel('Channel').selectOption('beta');
+        await until('beta alone', async () => (await rows.nth(1).locator('a').innerText()) === 'd00010');
+        assert.ok(await page.evaluate(() => document.querySelectorAll('*').length) < 2000);
+        await page.getByLabel('Health').selectOption('failing');
+        await tab.sees('No device is like that.');
+        await page.getByLabel('Device', {exact: true}).fill('d09999');
+        await page.keyboard.press('Enter');
+        await tab.sees('camera');
+        assert.deepEqual(await tab.violations(), []);
+        await tabClose(tab);
+    },
+
+    async 'a release is halted, resumed and rolled back'() {
+        await service.ask('deltas?after=0&device=d00000');
+        await service.ask('devices/d00000/feedback', {method: 'POST', body: {version: 1, outcome: 'applied'}});
+        const tab = await tabOpen();
+        await tab.go('releases/1');
+        await tab.sees('Bytes by tensor');
+        const press = async (name, confirm) => {
+            await tab.button(name).click();
+            await tab.page.getByRole('dialog').getByRole('button', {name: confirm}).click();
+        };
+        await press('Halt', 'Cancel');
+        assert.equal((await service.ask('releases/1')).state, 'rolling');
+        await press('Halt', 'Halt');
+        await tab.sees('halted by request');
+        assert.equal((await service.ask('releases/1')).state, 'halted');
+        await press('Resume', 'Resume');
+        await tab.button('Halt').waitFor();
+        await shoot(tab, 'release');
+        await press('Roll back', 'Roll back');
+        await tab.page.waitForURL(/#\/rounds\/2$/);
+        await tab.sees('rollback');
+        await service.roundOver(2);
+        await tab.go('releases/1');
+        await tab.sees('superseded');
+        await tabClose(tab);
+    },
+
+    async 'an upload is followed to its release, and deleted'() {
+        const tab = await tabOpen();
+        await tab.go('tokens');
+        assert.equal(await tab.page.locator('tbody tr td a').first().innerText(), '3');
+        await tab.page.locator('a[href="#/tokens/1"]').click();
+        await tab.sees('Part of release 1');
+        await tab.go('tokens');
+        await tab.button('Delete upload 2').click();
+        await tab.page.getByRole('dialog').getByRole('button', {name: 'Delete'}).click();
+        await until('two are left', async () => (await tab.page.locator('tbody tr').count()) === 2);
+        assert.equal((await service.ask('tokens')).uploads.length, 2);
+        await tabClose(tab);
+    },
+
+    async 'a service that is killed is said to be away, and comes back by itself'() {
+        const tab = await tabOpen({away: true});
+        await tab.go('');
+        await service.kill();
+        await tab.sees('does not answer', '#banner');
+        assert.deepEqual(await tab.violations(), []);
+        await shoot(tab, 'away');
+        await service.start();
+        await tab.page.locator('#banner').waitFor({state: 'hidden', timeout: 60000});
+        await service.upload(9, 8);
+        await tab.sees('upload 4');
+        await tabClose(tab);
+    },
+
+    async 'everything is reached by keyboard'() {
+        const tab = await tabOpen(), page = tab.page;
+        const focused = () => page.evaluate(() => {
+            const at = document.activeElement, outline = getComputedStyle(at).outlineStyle;
+            return {text: at.textContent.slice(0, 40), tag: at.tagName, id: at.id, outline};
+        });
+        await tab.go('releases/2');
+        await tab.button('Halt').waitFor();
+        await page.keyboard.press('Tab');
+        assert.equal((await focused()).text, 'Skip to content');
+        const seen = [];
+        for (let i = 0; i < 120; i++) {
+            await page.keyboard.press('Tab');
+            const at = await focused();
+            if (at.tag === 'BODY') break;
+            assert.notEqual(at.outline, 'none', `no visible focus on ${at.tag} ${at.text}`);
+            seen.push(at.text);
+        }
+        for (const text of ['Overview', 'Tokens', 'Halt', 'Roll back', 'Metrics'])
+            assert.ok(seen.includes(text), `${text} is not reached: ${seen}`);
+        await tab.button('Halt').focus();
+        await page.keyboard.press('Enter');
+        await page.getByRole('dialog').waitFor();
+        await page.keyboard.press('Escape');
+        assert.equal((await focused()).text, 'Halt');
+        await page.locator('#skip').focus();
+        await page.keyboard.press('Enter');
+        assert.equal((await focused()).id, 'main');
+        await tabClose(tab);
+    },
+
+    async 'it fits a phone, light and dark'() {
+        for (const colorScheme of ['light', 'dark']) {
+            const tab = await tabOpen({viewport: {width: 360, height: 740}, colorScheme});
+            for (const name of [...names, 'rounds/1', 'releases/1', 'tokens/1', 'fleet/d00000']) {
+                await tab.go(name);
+                const wide = await tab.page.evaluate(() => document.documentElement.scrollWidth);
+                assert.ok(wide <= 360, `${name} is ${wide} wide`);
+                assert.deepEqual(await tab.violations(), [], `${name}, ${colorScheme}`);
+                await shoot(tab, `${colorScheme}-${(name || 'overview').replace('/', '-')}`);
+            }
+            await tabClose(tab);
+        }
+    },
+
+    async 'without the chart library there are tables'() {
+        const tab = await tabOpen({away: true, blocked: '**/vendor/chart.js'});
+        await tab.go('rounds/1');
+        await tab.sees('libjs-chart.js');
+        assert.ok(await tab.page.locator('figure tbody tr').count() > 10);
+        await tabClose(tab);
+    },
+};
+
+let failed = 0;
+await service.start('--rollout', 'beta=100%:1h,100%');
+for (const [name, flow] of Object.entries(flows)) {
+    try {
+        await flow();
+        console.log(`ok: ${name}`);
+    } catch (error) {
+        failed++;
+        console.log(`FAIL: ${name}\n${error.stack}`);
+    }
+}
+if (failed) console.log(service.logTail());
+await chrome.browser.close();
+await service.close();
+process.exit(failed ? 1 : 0);

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# The dashboard over HTTP: who gets the page at /, what it may load, conditional requests, names that
+# lead nowhere.
+source "$(dirname "$0")/cloud.sh"
+cloud_start
+
+header() { # NAME: of the answer in $work/head
+    sed -n "s/^$1: \(.*\)\r$/\1/Ip" "$work/head"
+}
+
+expect "/ for curl" "$(get / -D "$work/head")" 200
+expect "its type" "$(header Content-Type)" "text/plain; charset=utf-8"
+grep -q 'POST   /distill' "$work/answer" || die "no routes in the text"
+expect "/ for a browser" "$(get / -D "$work/head" -H 'Accept: text/html,application/xhtml+xml,*/*;q=0.8')" 200
+expect "its type" "$(header Content-Type)" "text/html; charset=utf-8"
+expect "what it varies by" "$(header Vary)" Accept
+header Content-Security-Policy | grep -q "^default-src 'self';" || die "no policy: $(header Content-Security-Policy)"
+cmp -s "$work/answer" "$here/../../web/index.html" || die "the page is another"
+
+expect "a module" "$(get /web/app.js -D "$work/head")" 200
+cmp -s "$work/answer" "$here/../../web/app.js" || die "the module is another"
+expect "nosniff" "$(header X-Content-Type-Options)" nosniff
+etag=$(header ETag)
+expect "the module again" "$(get /web/app.js -H "If-None-Match: $etag")" 304
+expect "after a change" "$(get /web/app.js -H 'If-None-Match: "0"')" 200
+expect "HEAD" "$(get /web/style.css -I)" 200
+
+while read -r path status; do
+    expect "$path" "$(get "$path" --path-as-is)" "$status"
+done <<'CASES'
+/web/none.js 404
+/web/ 404
+/web/../server/main.c 400
+/web/%2e%2e/x 400
+/vendor/other.js 404
+CASES
+if [ -f /usr/share/javascript/chart.js/chart.min.js ]; then
+    expect "the library" "$(get /vendor/chart.js)" 200
+else
+    expect "no library" "$(get /vendor/chart.js)" 404
+    answer .detail | grep -q libjs-chart.js || die "no word about the package"
+fi
+cloud_stop
