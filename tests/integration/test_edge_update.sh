@@ -17,7 +17,13 @@ edge_start edge "${follow[@]}"
 until_true "uploads" status_is edge uploads 2
 id=$(distill '{"holdout":0,"steps":60,"batch":8,"lr":1,"clip":1000,"codec":"n"}')
 expect "the bad round" "$(round_wait "$id")" released
-until_true "the third refusal" failures_are 3
+until_true "a refusal" failures_are 1
+halted() { [ "$(curl -sS "$url/releases/1" | jq -r .state)" = halted ]; }
+for n in 2 3; do # the fleet was told, and offers it no more unless someone insists
+    until_true "the release is halted" halted
+    curl -sS -o /dev/null -X POST "$url/releases/1/resume"
+    until_true "refusal $n" failures_are "$n"
+done
 until_true "it is left alone" logged "failed three times, left alone"
 expect "the version in use" "$(status edge version)" 0
 expect "refusals" "$(refusals)" 3

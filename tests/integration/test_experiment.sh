@@ -79,7 +79,7 @@ grep -q '</svg>' "$dir/bytes/table5-down.svg" || fail "table5-down.svg"
 # ---- tuning, captions ----
 "$model" experiment --table 2 "${tiny[@]}" --seeds 1 --validation 1 >/dev/null 2>"$dir/log" ||
     fail "table 2: $(cat "$dir/log")"
-jq -e '[.grid[] | select(.chosen)] | length == 6' "$dir/out/validation-captions/tuning.json" \
+jq -e '[.grid[] | select(.chosen)] | length == 6' "$dir/out/validation/tuning.json" \
     >/dev/null || fail "one setting of each method is chosen"
 jq -e '.rows[9].measures | .new_cider.last.mean > 50 and .near_bleu.last.mean > 20' \
     "$dir/out/table2.json" >/dev/null || fail "the teacher's captions"

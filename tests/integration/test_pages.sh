@@ -79,5 +79,5 @@ check_program cdcca-model 20
 touch "$work/here.png"
 expect_offers "cdcca-edge run --bits " 4 8
 expect_offers "cdcca-edge ask --image $work/here" "$work/here.png"
-expect_offers "cdcca-edge run --spool" --spool-bytes
+expect_offers "cdcca-edge run --spool-b" --spool-bytes
 expect_offers "cdcca-model bench dec" decode

@@ -125,7 +125,13 @@ cp -r "$keys" "$work/keys-whole"
 # --- someone in the cloud's place, with keys of his own: same port, other root ---
 
 rm -rf "$keys"
+have_sqlite && restore && in_db "delete from envelopes" # what the honest one signed is as good from him
 cloud_start --listen "127.0.0.1:$port"
+impostor_signs() {
+    "$bin/cdcca-cloud" keys show --dir "$keys" |
+        grep -q "$(curl -sS "$url/deltas/2/manifest" | jq -r '.signatures[0].keyid')"
+}
+have_sqlite && until_true "the impostor's signature" impostor_signs
 refuses a "not trusted\|not in force\|not signed"
 cloud_stop
 rm -rf "$keys"

@@ -3,7 +3,7 @@
 # the same port, after a while: it comes back in no wave, and every upload is there once.
 source "$(dirname "$0")/../integration/cloud.sh"
 cloud_start --connections 4096
-payload 10000 1 >"$work/payload"
+DEVICE=q10000-many payload 10000 1 >"$work/payload"
 "$bin/net_fleet" "$port" "$work/payload" "${2:-100}" 8 >"$work/fleet" &
 fleet=$!
 until grep -q steady "$work/fleet"; do
