@@ -49,79 +49,90 @@ static enum status main_run_check(const struct agent_options *o, struct err *err
     return STATUS_OK;
 }
 
-static int main_run(int argc, char **argv)
+static struct agent_options main_run_defaults(void)
 {
-    struct agent_options o = {.agreement = SELFTEST_SHARE,
-                              .budget = 0.1,
-                              .window = 910,
-                              .keep = uts_defaults().keep,
-                              .bits = 4,
-                              .threads = 1,
-                              .poll_s = 30,
-                              .seed = 1,
-                              .spool_bytes = 64 << 20,
-                              .spool_days = 7,
-                              .segment = 910,
-                              .lockstep_timeout_s = 600};
+    return (struct agent_options){.agreement = SELFTEST_SHARE,
+                                  .budget = 0.1,
+                                  .window = 910,
+                                  .keep = uts_defaults().keep,
+                                  .bits = 4,
+                                  .threads = 1,
+                                  .poll_s = 30,
+                                  .seed = 1,
+                                  .spool_bytes = 64 << 20,
+                                  .spool_days = 7,
+                                  .segment = 910,
+                                  .lockstep_timeout_s = 600};
+}
+
+static enum status main_run_options(struct agent_options *o, int argc, char **argv, struct err *err)
+{
     const struct option table[] = {
-        {"cloud", OPTION_STRING, &o.cloud_url, 0, 0, "URL", "the cdcca-cloud to work with"},
-        {"source", OPTION_STRING, &o.source, 0, 0, "DIR|world:NAME",
+        {"cloud", OPTION_STRING, &o->cloud_url, 0, 0, "URL", "the cdcca-cloud to work with"},
+        {"source", OPTION_STRING, &o->source, 0, 0, "DIR|world:NAME",
          "a directory of images and questions.jsonl, watched; or the built-in world"},
-        {"data", OPTION_STRING, &o.data_dir, 0, 0, "DIR", "the agent's state; created if need be"},
-        {"model", OPTION_STRING, &o.model_dir, 0, 0, "DIR", "factory model (the built-in student)"},
-        {"device", OPTION_STRING, &o.device, 0, 0, "ID", "name of this device (made up once)"},
-        {"trust", OPTION_STRING, &o.trust, 0, 0, "FILE",
+        {"data", OPTION_STRING, &o->data_dir, 0, 0, "DIR", "the agent's state; created if need be"},
+        {"model", OPTION_STRING, &o->model_dir, 0, 0, "DIR",
+         "factory model (the built-in student)"},
+        {"device", OPTION_STRING, &o->device, 0, 0, "ID", "name of this device (made up once)"},
+        {"trust", OPTION_STRING, &o->trust, 0, 0, "FILE",
          "the cloud's public root key (root.pub); without, DATA/root.pub"},
-        {"token-file", OPTION_STRING, &o.token_file, 0, 0, "FILE",
+        {"token-file", OPTION_STRING, &o->token_file, 0, 0, "FILE",
          "what the device shows to the cloud (DATA/token)"},
-        {"ca", OPTION_STRING, &o.ca_file, 0, 0, "FILE",
+        {"ca", OPTION_STRING, &o->ca_file, 0, 0, "FILE",
          "who vouches for the cloud, PEM (the system's authorities)"},
-        {"class", OPTION_STRING, &o.device_class, 0, 0, "ID", "kind of device, for the fleet"},
-        {"channel", OPTION_STRING, &o.channel, 0, 0, "ID", "whose releases it takes"},
-        {"agreement", OPTION_NUMBER, &o.agreement, 0, 1, "SHARE",
+        {"class", OPTION_STRING, &o->device_class, 0, 0, "ID", "kind of device, for the fleet"},
+        {"channel", OPTION_STRING, &o->channel, 0, 0, "ID", "whose releases it takes"},
+        {"agreement", OPTION_NUMBER, &o->agreement, 0, 1, "SHARE",
          "of sure answers that a new version must give as before"},
-        {"budget", OPTION_NUMBER, &o.budget, 0, 1, "SHARE", "share of the instances to upload"},
-        {"window", OPTION_INT, &o.window, 1, 1 << 20, "N", "instances per sampling window"},
-        {"keep", OPTION_INT, &o.keep, 1, LIMIT_TOKENS, "N", "visual tokens per upload"},
-        {"bits", OPTION_INT, &o.bits, 4, 8, "4|8", "bits per uploaded value"},
-        {"rate", OPTION_NUMBER, &o.rate, 0, 1e6, "N", "samples per second; 0: as fast as it can"},
-        {"count", OPTION_INT, &o.count, 0, 1e15, "N", "stop after N samples in all"},
-        {"rounds", OPTION_INT, &o.rounds, 0, 1 << 20, "N",
+        {"budget", OPTION_NUMBER, &o->budget, 0, 1, "SHARE", "share of the instances to upload"},
+        {"window", OPTION_INT, &o->window, 1, 1 << 20, "N", "instances per sampling window"},
+        {"keep", OPTION_INT, &o->keep, 1, LIMIT_TOKENS, "N", "visual tokens per upload"},
+        {"bits", OPTION_INT, &o->bits, 4, 8, "4|8", "bits per uploaded value"},
+        {"rate", OPTION_NUMBER, &o->rate, 0, 1e6, "N", "samples per second; 0: as fast as it can"},
+        {"count", OPTION_INT, &o->count, 0, 1e15, "N", "stop after N samples in all"},
+        {"rounds", OPTION_INT, &o->rounds, 0, 1 << 20, "N",
          "stop at version N; lockstep: after N rounds"},
-        {"poll", OPTION_INT, &o.poll_s, 1, LIMIT_WAIT_S, "SECONDS", "length of a long poll"},
-        {"seed", OPTION_INT, &o.seed, 0, 1e15, "N", "of world streams and of the draws"},
-        {"threads", OPTION_INT, &o.threads, 0, 64, "N", "for answering; 0: one per core"},
-        {"spool-bytes", OPTION_INT, &o.spool_bytes, 1 << 16, 1e15, "N",
+        {"poll", OPTION_INT, &o->poll_s, 1, LIMIT_WAIT_S, "SECONDS", "length of a long poll"},
+        {"seed", OPTION_INT, &o->seed, 0, 1e15, "N", "of world streams and of the draws"},
+        {"threads", OPTION_INT, &o->threads, 0, 64, "N", "for answering; 0: one per core"},
+        {"spool-bytes", OPTION_INT, &o->spool_bytes, 1 << 16, 1e15, "N",
          "most that may wait for the cloud; what tells least per byte gives way"},
-        {"spool-days", OPTION_INT, &o.spool_days, 1, 3650, "N", "days it may wait"},
-        {"uplink-bytes-per-day", OPTION_INT, &o.daily_bytes, 0, 1e15, "N",
+        {"spool-days", OPTION_INT, &o->spool_days, 1, 3650, "N", "days it may wait"},
+        {"uplink-bytes-per-day", OPTION_INT, &o->daily_bytes, 0, 1e15, "N",
          "most that uploads may weigh in a day; 0: no limit"},
-        {"segment", OPTION_INT, &o.segment, 1, 1 << 20, "N",
+        {"segment", OPTION_INT, &o->segment, 1, 1 << 20, "N",
          "samples per round in lockstep, and per step of world:drift"},
-        {"lockstep", OPTION_FLAG, &o.lockstep, 0, 0, NULL,
+        {"lockstep", OPTION_FLAG, &o->lockstep, 0, 0, NULL,
          "after each segment: upload, ask for a round, wait for its version"},
-        {"lockstep-timeout", OPTION_INT, &o.lockstep_timeout_s, 1, 1 << 20, "SECONDS",
+        {"lockstep-timeout", OPTION_INT, &o->lockstep_timeout_s, 1, 1 << 20, "SECONDS",
          "longest such wait"},
-        {"json", OPTION_FLAG, &o.json, 0, 0, NULL,
+        {"json", OPTION_FLAG, &o->json, 0, 0, NULL,
          "a JSON line per answer on stdout; in lockstep, per round"},
         {0}};
     const struct options options = {.program = "cdcca-edge run",
                                     .summary = "Answers a stream, uploads what it is unsure about, "
                                                "applies the updates that come back.",
                                     .table = table};
+    int count;
+    *o = main_run_defaults();
+    TRY(options_parse(&options, argc, argv, &count, err));
+    return main_run_check(o, err);
+}
+
+static int main_run(int argc, char **argv)
+{
+    struct agent_options o;
     struct err err = {0};
     char room[PATH_MAX];
-    int count;
-    enum status status = options_parse(&options, argc, argv, &count, &err);
-    if (status == STATUS_OK)
-        status = main_run_check(&o, &err);
+    enum status status = main_run_options(&o, argc, argv, &err);
     if (status == STATUS_OK)
         status = main_model(&o.model_dir, room, &err);
     if (status == STATUS_OK) {
         stop_install();
         status = agent_run(&o, &err);
     }
-    return status == STATUS_OK ? 0 : main_fail(options.program, status, &err);
+    return status == STATUS_OK ? 0 : main_fail("cdcca-edge run", status, &err);
 }
 
 static enum status enroll_check(const struct enroll_options *o, struct err *err)

@@ -36,9 +36,9 @@ struct serve_options {
     bool check, auth, insecure;
 };
 
-static enum status options_read(int argc, char **argv, struct serve_options *out, struct err *err)
+static struct serve_options options_defaults(void)
 {
-    *out = (struct serve_options){.listen = "127.0.0.1:8080",
+    return (struct serve_options){.listen = "127.0.0.1:8080",
                                   .data = "cdcca-data",
                                   .log = "text",
                                   .log_level = "info",
@@ -47,6 +47,11 @@ static enum status options_read(int argc, char **argv, struct serve_options *out
                                   .silent_after = 900,
                                   .manifest_life = 30 * 24 * 60 * 60,
                                   .device_bytes_per_day = 256 << 20};
+}
+
+static enum status options_read(int argc, char **argv, struct serve_options *out, struct err *err)
+{
+    *out = options_defaults();
     const struct option table[] = {
         {"listen", OPTION_STRING, &out->listen, 0, 0, "ADDRESS:PORT",
          "where to listen; 127.0.0.1:8080"},

@@ -34,8 +34,8 @@ static bool reader_fill(void *ctx, struct buf *out)
     static char padding[20000];
     struct reader *reader = ctx;
     struct service *service = reader->service;
-    memset(padding, 'x', sizeof padding);
     pthread_mutex_lock(&service->lock);
+    memset(padding, 'x', sizeof padding);
     bool fine = true;
     while (fine && reader->next < service->events && out->len < 30000)
         fine = buf_printf(out, "id: %d\ndata: %.*s\n\n", ++reader->next, (int)service->padding,
