@@ -88,7 +88,7 @@ struct round {
     const char *detail;   /* why it failed, or NULL */
     int64_t created_ms, started_ms, finished_ms; /* 0: not yet */
     int64_t uploads, instances, version;         /* version: that it released, or 0 */
-    int64_t target; /* of a rollback: the version whose parameters come back; else -1 */
+    int64_t target;             /* of a rollback: the version whose parameters come back; else -1 */
     int64_t size_bytes, tokens; /* of its uploads that are still there */
 };
 
