@@ -87,11 +87,12 @@ function address(item, values) {
 }
 
 // call(operationId, {expect, as, values, body, type, method, query}): returns {body, headers}
-async function call(name, { expect, as = 'operator', values = {}, body, type, method, query = '' } = {}) {
+async function call(name, { expect, as = 'operator', values = {}, body, type, method, query = '', asked = {} } = {}) {
     const item = operations.get(name);
     const { target, headers } = address(item, values);
     if (as) headers.Authorization = `Bearer ${token[as] ?? as}`;
     if (type) headers['Content-Type'] = type;
+    Object.assign(headers, asked);
     const answer = await fetch(target + query, { method: method ?? item.method.toUpperCase(), headers, body });
     const bytes = Buffer.from(await answer.arrayBuffer());
     validate(name, item, answer, bytes, method === 'HEAD');
@@ -250,6 +251,14 @@ async function service() {
     await call('getModel', { expect: 200, as: 'device' });
     await call('getMetrics', { expect: 200, as: 'viewer' });
     for (const name of ['getHealth', 'getReady', 'getIndex']) await call(name, { expect: 200, as: null });
+    const page = { Accept: 'text/html' };
+    const index = await call('getIndex', { expect: 200, as: null, asked: page });
+    await call('getIndex', { expect: 304, as: null, asked: { ...page, 'If-None-Match': index.headers.get('etag') } });
+    for (const [name, file] of [['getWeb', 'app.js'], ['getVendor', 'chart.js']]) {
+        const got = await call(name, { expect: 200, as: null, values: { file } });
+        await call(name, { expect: 304, as: null, values: { file }, asked: { 'If-None-Match': got.headers.get('etag') } });
+        await call(name, { expect: 404, as: null, values: { file: 'none.js' } });
+    }
     const served = await call('getContract', { expect: 200, as: null });
     if (served.bytes.toString() !== text) problem('getContract', 'serves another contract than the file');
     const enroll = (expect, body, type = JSON_TYPE) =>
