@@ -126,22 +126,6 @@ static void downlink_tell(struct downlink *d, const struct report *report)
         log_line(LOG_WARN, "downlink", "%s", err.text);
 }
 
-static bool downlink_is_content(enum status status)
-{
-    switch (status) {
-    case STATUS_MALFORMED:
-    case STATUS_SHAPE:
-    case STATUS_UNSUPPORTED:
-    case STATUS_TOO_LARGE:
-    case STATUS_CORRUPT:
-    case STATUS_WRONG_BASE:
-    case STATUS_REFUSED:
-        return true;
-    default:
-        return false;
-    }
-}
-
 /* ---- one update ---- */
 
 static void downlink_note(struct downlink *d, const struct board_applied *applied)
@@ -236,12 +220,12 @@ static void downlink_take(struct downlink *d, const struct cloud_release *releas
         d->squash = false;
     } else if (stage == DOWNLINK_MANIFEST && status == STATUS_REFUSED) {
         downlink_sleep(d, (int64_t)d->poll_s * 1000);
-    } else if (stage == DOWNLINK_PATCH && downlink_is_content(status)) {
+    } else if (stage == DOWNLINK_PATCH && status_is_content(status)) {
         downlink_count_torn(d, &release->patch);
         downlink_refuse(d, release, &err,
                         downlink_is_torn(d, &release->patch) ? "; left alone for 10 minutes" : "");
         downlink_sleep(d, DOWNLINK_IDLE_MS);
-    } else if (downlink_is_content(status)) {
+    } else if (status_is_content(status)) {
         bool blocked = slots_failed(d->slots, release->version, &release->patch);
         const struct report report = {.version = release->version,
                                       .outcome = "failed",

@@ -84,29 +84,12 @@ static enum status device_read(struct vouch *v, struct trust_device *out, struct
 
 /* ---- alarms ---- */
 
-/* Is it about what was said, rather than about the way there? */
-static bool is_content(enum status status)
-{
-    switch (status) {
-    case STATUS_MALFORMED:
-    case STATUS_SHAPE:
-    case STATUS_UNSUPPORTED:
-    case STATUS_TOO_LARGE:
-    case STATUS_CORRUPT:
-    case STATUS_WRONG_BASE:
-    case STATUS_REFUSED:
-        return true;
-    default:
-        return false;
-    }
-}
-
 /* status, with content turned into REFUSED and an alarm; a good one ends it. */
 static enum status alarm_set(struct vouch *v, enum status status, struct err *err)
 {
     if (status == STATUS_OK)
         board_set_alarm(v->board, "trust", "");
-    if (!is_content(status))
+    if (!status_is_content(status))
         return status;
     board_set_alarm(v->board, "trust", err->text);
     err->code = STATUS_REFUSED;
@@ -141,7 +124,7 @@ static enum status manifest_next(struct vouch *v, int64_t version, int64_t from,
     enum status status = cloud_manifest(v->cloud, version, from, &text, err);
     if (status == STATUS_OK)
         status = trust_accept(v->trust, text.data, text.len, &device, wall_now(v), out, err);
-    if (is_content(status))
+    if (status_is_content(status))
         err_prefix(err, "the manifest of version %" PRId64 " is not trusted", version);
     buf_free(&text);
     return status;
@@ -177,7 +160,7 @@ void vouch_idle(struct vouch *vouch)
     enum status status = active_confirm(vouch, &err);
     vouch->confirm_ms =
         clock_monotonic_ms() + (status == STATUS_OK ? VOUCH_CONFIRM_MS : VOUCH_AGAIN_MS);
-    if (status != STATUS_OK && !is_content(status) &&
+    if (status != STATUS_OK && !status_is_content(status) &&
         trust_fresh(vouch->trust, wall_now(vouch), &err) != STATUS_OK)
         status = STATUS_REFUSED;
     alarm_set(vouch, status, &err);

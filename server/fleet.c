@@ -147,17 +147,6 @@ static enum status stepping_run(struct store *store, void *ctx, struct err *err)
     return store_release_step(store, stepping->version, &stepping->step, err);
 }
 
-static enum status job_apply(struct store *store,
-                             enum status (*run)(struct store *, void *, struct err *), void *ctx,
-                             struct err *err)
-{
-    struct store_job job = {.run = run, .ctx = ctx};
-    TRY(store_apply(store, &job, 1, err));
-    if (job.status != STATUS_OK && err)
-        *err = job.err;
-    return job.status;
-}
-
 /* One decision; *moved: it changed something, so that there may be another to make. */
 static enum status rollout_tick(struct fleet *fleet, bool *moved, struct err *err)
 {
@@ -172,7 +161,7 @@ static enum status rollout_tick(struct fleet *fleet, bool *moved, struct err *er
     rollout_decide(&rolling.plan, &rolling.now, &counts, &stepping.step);
     if (stepping.step.state == rolling.now.state && stepping.step.stage == rolling.now.stage)
         return STATUS_OK;
-    TRY(job_apply(fleet->config.store, stepping_run, &stepping, err));
+    TRY(store_run(fleet->config.store, stepping_run, &stepping, err));
     log_line(stepping.step.state == ROLLOUT_HALTED ? LOG_WARN : LOG_INFO, "fleet",
              "release %lld is %s, stage %d of %d; %lld of %lld devices have applied it%s%s",
              (long long)rolling.version, rollout_state_name(stepping.step.state),
@@ -217,7 +206,7 @@ static enum status uploads_expire(struct fleet *fleet, struct err *err)
     struct expiry expiry = {.before_ms = clock_wall_ms() - fleet->config.retain_ms};
     int64_t total = 0;
     do {
-        TRY(job_apply(fleet->config.store, expiry_run, &expiry, err));
+        TRY(store_run(fleet->config.store, expiry_run, &expiry, err));
         total += expiry.deleted;
     } while (expiry.deleted > 0 && !fleet_stopping(fleet));
     if (total)
@@ -252,7 +241,7 @@ static enum status blobs_sweep(struct fleet *fleet, struct err *err)
             continue;
         memcpy(sweep.names[sweep.count++], entry->d_name, HASH_HEX);
         if (sweep.count == BATCH) {
-            status = job_apply(fleet->config.store, sweep_run, &sweep, err);
+            status = store_run(fleet->config.store, sweep_run, &sweep, err);
             sweep.count = 0;
             if (fleet_stopping(fleet))
                 break;
@@ -260,7 +249,7 @@ static enum status blobs_sweep(struct fleet *fleet, struct err *err)
     }
     closedir(dir);
     if (status == STATUS_OK && sweep.count)
-        status = job_apply(fleet->config.store, sweep_run, &sweep, err);
+        status = store_run(fleet->config.store, sweep_run, &sweep, err);
     return status;
 }
 
@@ -271,7 +260,7 @@ static enum status chores_do(struct fleet *fleet, struct err *err)
     if (!first && now - fleet->chores_ms < CHORES_MS)
         return STATUS_OK;
     fleet->chores_ms = now;
-    TRY(job_apply(fleet->config.store, uptime_run, NULL, err));
+    TRY(store_run(fleet->config.store, uptime_run, NULL, err));
     if (first)
         TRY(blobs_sweep(fleet, err));
     return fleet->config.retain_ms ? uploads_expire(fleet, err) : STATUS_OK;

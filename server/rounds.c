@@ -224,17 +224,6 @@ static enum status ending_run(struct store *store, void *ctx, struct err *err)
                               ending->detail, version, err);
 }
 
-static enum status job_apply(struct store *store,
-                             enum status (*run)(struct store *, void *, struct err *), void *ctx,
-                             struct err *err)
-{
-    struct store_job job = {.run = run, .ctx = ctx};
-    TRY(store_apply(store, &job, 1, err));
-    if (job.status != STATUS_OK && err)
-        *err = job.err;
-    return job.status;
-}
-
 /* Ends a round well: release and row in one transaction, then the learner moves on. */
 static enum status round_commit(struct rounds *rounds, int64_t id, int64_t target,
                                 const struct outcome *outcome, struct err *err)
@@ -251,7 +240,7 @@ static enum status round_commit(struct rounds *rounds, int64_t id, int64_t targe
     if (outcome->released)
         outcome_manifest(outcome, learner_facts(rounds->config.learner), &ending.manifest);
     if (status == STATUS_OK)
-        status = job_apply(rounds->config.store, ending_run, &ending, err);
+        status = store_run(rounds->config.store, ending_run, &ending, err);
     buf_free(&ending.report);
     if (status == STATUS_OK)
         learner_adopt(rounds->config.learner, id, outcome);
@@ -285,7 +274,7 @@ static void round_fail(struct rounds *rounds, int64_t id, bool cancelled, double
     log_int(&record, "round", id);
     log_string(&record, "why", why->text);
     log_end(&record);
-    while (job_apply(rounds->config.store, ending_run, &ending, &err) != STATUS_OK) {
+    while (store_run(rounds->config.store, ending_run, &ending, &err) != STATUS_OK) {
         log_line(LOG_ERROR, "rounds", "round %lld cannot be ended: %s", (long long)id, err.text);
         if (stop_wait(rounds, RETRY_MS))
             return;
@@ -367,7 +356,7 @@ static enum status round_try(struct rounds *rounds, int64_t id, struct err *err)
     struct outcome outcome;
     struct learner_hooks hooks = {&rounds->cancel, on_progress, rounds};
     int64_t target = -1;
-    TRY(job_apply(store, start_run, &id, err));
+    TRY(store_run(store, start_run, &id, err));
     state_publish(rounds, id, "running");
     TRY(store_round_uploads(store, id, upload_tell, NULL, err));
     TRY(order_load(store, id, &settings, &target, err));
@@ -430,7 +419,7 @@ static void round_create(struct rounds *rounds, const char *cause)
     enum status status = settings_write(&settings, &text, &err);
     creation.settings = (const char *)text.data;
     if (status == STATUS_OK)
-        status = job_apply(rounds->config.store, creation_run, &creation, &err);
+        status = store_run(rounds->config.store, creation_run, &creation, &err);
     buf_free(&text);
     if (status == STATUS_OK) {
         rounds_begin(rounds, creation.id);

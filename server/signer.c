@@ -176,25 +176,16 @@ static enum status renewal_run(struct store *store, void *ctx, struct err *err)
     return STATUS_OK;
 }
 
-static enum status job_apply(struct store *store, struct store_job *job, struct err *err)
-{
-    TRY(store_apply(store, job, 1, err));
-    if (job->status != STATUS_OK && err)
-        *err = job->err;
-    return job->status;
-}
-
 /* In the order of versions, so that sequences rise along the way a device takes. */
 static enum status all_renew(struct signer *signer, struct err *err)
 {
     struct store *store = signer->config.store;
     struct renewal renewal = {.signer = signer};
-    struct store_job job = {.run = renewal_run, .ctx = &renewal};
     enum status status = store_releases_all(store, manifest_collect, &renewal, err);
     if (status == STATUS_OK && renewal.failed)
         status = err_set(err, STATUS_NO_MEMORY, "out of memory");
     if (status == STATUS_OK)
-        status = job_apply(store, &job, err);
+        status = store_run(store, renewal_run, &renewal, err);
     free(renewal.manifest);
     TRY(status);
     log_line(LOG_INFO, "signer", "%zu manifests %s", renewal.count,

@@ -244,6 +244,16 @@ enum status store_apply(struct store *store, struct store_job *jobs, size_t coun
     return status;
 }
 
+enum status store_run(struct store *store, enum status (*run)(struct store *, void *, struct err *),
+                      void *ctx, struct err *err)
+{
+    struct store_job job = {.run = run, .ctx = ctx};
+    TRY(store_apply(store, &job, 1, err));
+    if (job.status != STATUS_OK && err)
+        *err = job.err;
+    return job.status;
+}
+
 /* ---- uploads ---- */
 
 static enum status key_check(struct store *store, const struct upload *upload, struct err *err)

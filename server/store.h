@@ -53,6 +53,10 @@ struct store_job {
 /* Runs the jobs in one transaction. A job that fails is undone by itself; when the commit fails,
  * all are. Returns the commit's status. */
 enum status store_apply(struct store *store, struct store_job *jobs, size_t count, struct err *err);
+/* One job in a transaction of its own; its status. */
+enum status store_run(struct store *store,
+                      enum status (*run)(struct store *store, void *ctx, struct err *err),
+                      void *ctx, struct err *err);
 
 /* The functions below are for jobs only. */
 

@@ -63,6 +63,22 @@ int status_exit(enum status code)
     return row_find(code)->exit;
 }
 
+bool status_is_content(enum status code)
+{
+    switch (code) {
+    case STATUS_MALFORMED:
+    case STATUS_SHAPE:
+    case STATUS_UNSUPPORTED:
+    case STATUS_TOO_LARGE:
+    case STATUS_CORRUPT:
+    case STATUS_WRONG_BASE:
+    case STATUS_REFUSED:
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* Text that was cut in the middle of a UTF-8 sequence loses the sequence's beginning too: error
  * texts end up in JSON. */
 static void text_trim(char *text, size_t size)

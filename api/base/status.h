@@ -6,6 +6,8 @@
 #ifndef CDCCA_STATUS_H
 #define CDCCA_STATUS_H
 
+#include <stdbool.h>
+
 enum status {
     STATUS_OK = 0,
     /* input: the caller's bytes are wrong */
@@ -54,6 +56,8 @@ enum status err_prefix(struct err *err, const char *format, ...)
 const char *status_name(enum status code);
 int status_http(enum status code);
 int status_exit(enum status code);
+/* Is it about what was said, rather than about the way there? Asking again does not help then. */
+bool status_is_content(enum status code);
 
 #define TRY(expression)                                                                            \
     do {                                                                                           \
