@@ -287,8 +287,25 @@ static enum status recall(struct learner *learner, struct store *store, struct e
     return status;
 }
 
+/* What the round's update will be coded with, and so what is trained through: what was asked for;
+ * or, where that would not fit the smallest budget of a device class, the best that does. Every
+ * device gets the same bits, so the budget of one class is that of all. */
+static enum status code_choose(const struct learner *learner, struct compress_options *code,
+                               struct err *err)
+{
+    size_t bytes = 0, most = learner->patch_bytes;
+    if (most == 0)
+        return STATUS_OK;
+    TRY(compress_expect(&learner->edge_set, code, &bytes, err));
+    if (bytes + bytes / 50 <= most)
+        return STATUS_OK;
+    code->codec = '\0';
+    code->budget_bytes = most;
+    return STATUS_OK;
+}
+
 static enum status train(struct learner *learner, struct store *store, int64_t round,
-                         const struct settings *settings, const struct learner_hooks *hooks,
+                         const struct distill_options *options, const struct learner_hooks *hooks,
                          struct distill_report *report, struct err *err)
 {
     struct lessons lessons;
@@ -299,7 +316,7 @@ static enum status train(struct learner *learner, struct store *store, int64_t r
         status = err_set(err, STATUS_NOT_FOUND, "none of the round's uploads can be read");
     if (status == STATUS_OK)
         status =
-            distiller_round(learner->distiller, lessons.items, lessons.count, &settings->distill,
+            distiller_round(learner->distiller, lessons.items, lessons.count, options,
                             hooks->cancel, hooks->progress, hooks->ctx, report, err);
     lessons_free(&lessons);
     return status;
@@ -351,9 +368,8 @@ static enum status update_encode(struct learner *learner, const float *master,
     return outcome_fill(learner, &delta, out, err);
 }
 
-/* master - edge as a patch; next_values: what devices will have after it. A patch over the smallest
- * budget of a device class is made again under it: every device gets the same bits, so the budget
- * of one class is that of all. */
+/* master - edge as a patch; next_values: what devices will have after it. A patch that came out
+ * over the smallest budget of a device class is made again under it. */
 static enum status update_code(struct learner *learner, const struct compress_options *options,
                                struct outcome *out, struct err *err)
 {
@@ -396,10 +412,14 @@ enum status learner_round(struct learner *learner, struct store *store, int64_t 
                           const struct settings *settings, const struct learner_hooks *hooks,
                           struct outcome *out, struct err *err)
 {
+    struct distill_options options = settings->distill;
     *out = (struct outcome){0};
-    TRY(train(learner, store, round, settings, hooks, &out->report, err));
+    options.edge = learner->edge_values;
+    options.code = settings->compress;
+    TRY(code_choose(learner, &options.code, err));
+    TRY(train(learner, store, round, &options, hooks, &out->report, err));
     if (out->report.passed)
-        TRY(update_code(learner, &settings->compress, out, err));
+        TRY(update_code(learner, &options.code, out, err));
     out->released = out->report.passed;
     return state_save(learner, round, out, err);
 }

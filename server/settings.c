@@ -27,7 +27,7 @@ static const char *const fields[] = {
     "steps", "batch",       "lr",   "clip",  "labels",  "query",        "repr",           "ce",
     "kl",    "temperature", "seed", "codec", "holdout", "budget_bytes", "selected_share", NULL};
 
-static const char codecs[] = "bs2n8fk";
+static const char codecs[] = "hbs2n8fk";
 
 struct settings settings_defaults(void)
 {

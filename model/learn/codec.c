@@ -19,8 +19,9 @@ enum { SCALE_CODES = 256, SCALE_OCTAVE = 16, LEVELS_MAX = 255 };
 static const double SCALE_STEP = 0.95760328069857364694; /* 2^(-1/16) */
 static const float SCALE_LOW = 0x1p-100f, SCALE_HIGH = 0x1p100f;
 
-/* Of the blocks, by signs alone: what their scales and the bitmap cost is saved by the tenth. */
-static const float SIGN_SHARE = 0.9f;
+/* Of the blocks, by signs alone: with their scales and the bitmap that is one bit a value and half
+ * a bit. */
+static const float SIGN_SHARE = 0.9f, HALF_SHARE = 0.42f;
 
 /* Levels of the four-level code, in units of the block's deviation: the optimum for a normal
  * density (Max 1960), where thresholds lie halfway. On one round's update of random models, the
@@ -73,10 +74,11 @@ static bool code_init(struct code *code, char letter)
     switch (letter) {
     case 's':
     case 'b':
+    case 'h':
         code_levels(code, 1, 2, STATISTIC_MEAN);
         code_search(code, 1, 1);
-        code->selected = letter == 'b';
-        code->share = SIGN_SHARE;
+        code->selected = letter != 's';
+        code->share = letter == 'b' ? SIGN_SHARE : HALF_SHARE;
         code->level[0] = -1, code->level[1] = 1;
         return true;
     case '2':

@@ -1,11 +1,12 @@
 /* Block codes for updates, block 64: one letter each, as it stands in a delta's metadata.
  *   '0' nothing travels          's' sign x block mean        '2' four levels x block deviation
  *   'b' as 's', but of the nine in ten blocks of largest norm: one bit a value, scales and all
+ *   'h' as 'b', but of 42% of the blocks: half a bit a value
  *   'n' NF4 x absmax             '8' int8 x absmax            'f' F32 as it is
  *   'k' selected: NF4 of the blocks of largest norm, a bitmap says which
  *
  * Two streams. codes: the packed codes of each block, lowest bits first (NF4: first element in the
- * high nibble, as bitsandbytes packs), for 'k' and 'b' behind a bitmap. scales: the tensor's
+ * high nibble, as bitsandbytes packs), for 'k', 'b' and 'h' behind a bitmap. scales: the tensor's
  * largest scale as BF16, then one byte a block, a logarithmic code against it: scale = largest *
  * 2^-((255-c)/16), c = 0: zero. A block's scale is the one of least squared error near the
  * name-giving statistic. */

@@ -7,6 +7,7 @@
  *
  * Both sides compute base + update with the one function update_add, so they cannot differ. */
 #include "model/learn/compress.h"
+#include "api/base/rng.h"
 #include "api/wire/limits.h"
 #include "model/learn/codec.h"
 #include "model/learn/exact.h"
@@ -14,8 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MENU = 7, HEADER_BYTES = 512, FIT_ATTEMPTS = 6 };
-static const char MENU_CODECS[MENU] = {'0', 'b', 's', '2', 'n', '8', 'k'};
+enum { MENU = 8, HEADER_BYTES = 512, FIT_ATTEMPTS = 6 };
+static const char MENU_CODECS[MENU] = {'0', 'h', 'b', 's', '2', 'n', '8', 'k'};
 
 struct offer {
     size_t bytes;
@@ -172,6 +173,23 @@ static void choose_fixed(struct work *w, char codec)
     }
 }
 
+static bool is_budgeted(const struct compress_options *o)
+{
+    return o->budget_bytes && !o->codec;
+}
+
+/* Once, without a look at what zstd makes of it. */
+static enum status codecs_choose(struct work *w, const struct compress_options *o, struct err *err)
+{
+    if (!is_budgeted(o)) {
+        choose_fixed(w, o->codec ? o->codec : 'b');
+        return STATUS_OK;
+    }
+    TRY(offers_measure(w, o, err));
+    choose_under(w, o->budget_bytes > HEADER_BYTES ? o->budget_bytes - HEADER_BYTES : 0);
+    return STATUS_OK;
+}
+
 /* ---- encoding ---- */
 
 static enum status streams_encode(struct work *w, float share, struct err *err)
@@ -316,17 +334,64 @@ enum status compress_encode(const struct trainable *set, const float *base, cons
     delta->version = version;
     TRY(work_open(&w, set, err));
     enum status s = update_take(&w, base, target, err);
-    if (s == STATUS_OK && options->budget_bytes && !options->codec) {
+    if (s == STATUS_OK && is_budgeted(options)) {
         s = delta_fit(&w, base, options, delta, err);
     } else if (s == STATUS_OK) {
-        choose_fixed(&w, options->codec ? options->codec : 'b');
-        s = delta_make(&w, base, options->selected_share, delta, err);
+        s = codecs_choose(&w, options, err);
+        if (s == STATUS_OK)
+            s = delta_make(&w, base, options->selected_share, delta, err);
     }
     if (s == STATUS_OK && decoded)
         memcpy(decoded, w.decoded, set->values * sizeof *decoded);
     work_close(&w);
     if (s != STATUS_OK)
         delta_free(delta);
+    return s;
+}
+
+enum status compress_expect(const struct trainable *set, const struct compress_options *options,
+                            size_t *bytes, struct err *err)
+{
+    float *values = calloc(2 * set->values + 1, sizeof *values);
+    struct delta delta;
+    struct rng rng;
+    if (!values)
+        return err_set(err, STATUS_NO_MEMORY, "no memory to compress %zu values", set->values);
+    rng_init(&rng, 0, 0);
+    for (size_t i = 0; i < set->values; i++)
+        values[set->values + i] = rng_normal(&rng);
+    enum status s = compress_encode(set, values, values + set->values, 0, 1, options, &delta, NULL,
+                                    err);
+    if (s == STATUS_OK) {
+        s = delta_measure(&delta, bytes, err);
+        delta_free(&delta);
+    }
+    free(values);
+    return s;
+}
+
+enum status compress_preview(const struct trainable *set, const float *base, const float *target,
+                             const struct compress_options *options, char *codecs, float *decoded,
+                             struct err *err)
+{
+    struct work w;
+    struct delta delta = {0};
+    TRY(work_open(&w, set, err));
+    enum status s = update_take(&w, base, target, err);
+    if (s == STATUS_OK && codecs[0])
+        memcpy(w.codecs, codecs, (size_t)set->count);
+    else if (s == STATUS_OK)
+        s = codecs_choose(&w, options, err);
+    if (s == STATUS_OK)
+        s = streams_encode(&w, options->selected_share, err);
+    if (s == STATUS_OK)
+        s = delta_fill(&w, &delta, err);
+    if (s == STATUS_OK)
+        s = streams_decode(set, &delta, base, decoded, NULL, err);
+    if (s == STATUS_OK)
+        memcpy(codecs, w.codecs, (size_t)set->count);
+    delta_free(&delta);
+    work_close(&w);
     return s;
 }
 

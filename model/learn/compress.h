@@ -25,6 +25,14 @@ enum status compress_encode(const struct trainable *set, const float *base, cons
                             int64_t base_version, int64_t version,
                             const struct compress_options *options, struct delta *delta,
                             float *decoded, struct err *err);
+/* Bytes of the patch of an update that changes every value. */
+enum status compress_expect(const struct trainable *set, const struct compress_options *options,
+                            size_t *bytes, struct err *err);
+/* Just what the edge would have, for training (coded.h). codecs (set->count + 1 bytes): a letter a
+ * tensor to use; chosen and written there when empty. */
+enum status compress_preview(const struct trainable *set, const float *base, const float *target,
+                             const struct compress_options *options, char *codecs, float *decoded,
+                             struct err *err);
 /* Leads from base to target to the bit (exact.h): for a rollback, and for several updates in one.
  */
 enum status compress_exact(const struct trainable *set, const float *base, const float *target,

@@ -7,6 +7,7 @@
 #include "model/learn/distill.h"
 #include "api/base/clock.h"
 #include "model/learn/akd.h"
+#include "model/learn/coded.h"
 #include "model/learn/exemplar.h"
 #include "model/learn/gate.h"
 #include "model/learn/screen.h"
@@ -202,6 +203,7 @@ struct round {
     void (*progress)(void *ctx, const struct distill_progress *p);
     void *ctx;
     struct distill_report *report;
+    struct coded coded;
     struct rng rng;
     int first;                     /* this round's first exemplar in the buffer */
     uint64_t uploads;              /* numbered before the round */
@@ -467,6 +469,17 @@ static void loss_note(struct round *r, int i, float loss)
         r->report->loss_last += loss / (float)span;
 }
 
+static enum status round_step(struct round *r, struct akd_step *step, float lr, float *loss,
+                              struct err *err)
+{
+    TRY(coded_show(&r->coded, err));
+    TRY(trainer_step(&r->d->trainer, akd_loss, step, rng_u64(&r->rng), lr, r->options->clip, loss,
+                     err));
+    coded_move(&r->coded);
+    coded_hide(&r->coded);
+    return STATUS_OK;
+}
+
 static enum status round_train(struct round *r, struct err *err)
 {
     const struct distill_options *o = r->options;
@@ -477,8 +490,7 @@ static enum status round_train(struct round *r, struct err *err)
         if (r->cancel && __atomic_load_n(r->cancel, __ATOMIC_RELAXED))
             return err_set(err, STATUS_CANCELLED, "cancelled at step %d of %d", i, o->steps);
         step.items = batch_next(r, step.count);
-        enum status s = trainer_step(&r->d->trainer, akd_loss, &step, rng_u64(&r->rng), lr, o->clip,
-                                     &loss, err);
+        enum status s = round_step(r, &step, lr, &loss, err);
         if (s == STATUS_MALFORMED)
             return err_set(err, STATUS_REFUSED, "step %d: the loss diverged", i + 1);
         TRY(s);
@@ -494,16 +506,21 @@ static enum status round_train(struct round *r, struct err *err)
 static enum status gates_before(struct round *r, struct gate *held, struct gate *replay,
                                 struct err *err)
 {
+    coded_show_edge(&r->coded);
     TRY(gate_open(held, r->d->student, r->d->pool, r->held, r->held_count, err));
-    return gate_open(replay, r->d->student, r->d->pool, r->replay, r->replay_count, err);
+    TRY(gate_open(replay, r->d->student, r->d->pool, r->replay, r->replay_count, err));
+    coded_hide(&r->coded);
+    return STATUS_OK;
 }
 
 static enum status gates_after(struct round *r, struct gate *held, struct gate *replay,
                                struct err *err)
 {
     struct distill_report *report = r->report;
+    TRY(coded_show(&r->coded, err));
     TRY(gate_measure(held, r->d->student, r->d->pool, err));
     TRY(gate_measure(replay, r->d->student, r->d->pool, err));
+    coded_hide(&r->coded);
     report->agreement_before = held->before;
     report->agreement_after = held->after;
     report->replay_before = r->replay_count ? replay->before : -1;
@@ -516,6 +533,7 @@ static enum status round_learn(struct round *r, struct err *err)
 {
     struct distiller *d = r->d;
     struct gate held = {0}, replay = {0};
+    TRY(coded_open(&r->coded, &d->set, r->options->edge, &r->options->code, err));
     enum status s = gates_before(r, &held, &replay, err);
     if (s == STATUS_OK && d->trainer.opt.step == 0 && !d->head_only)
         s = akd_phi_fit(&d->phi, d->student, &d->match, r->train, r->train_count, err);
@@ -525,6 +543,7 @@ static enum status round_learn(struct round *r, struct err *err)
         s = gates_after(r, &held, &replay, err);
     gate_close(&held);
     gate_close(&replay);
+    coded_close(&r->coded);
     return s;
 }
 

@@ -5,7 +5,7 @@
 #ifndef CDCCA_DISTILL_H
 #define CDCCA_DISTILL_H
 
-#include "model/learn/trainable.h"
+#include "model/learn/compress.h"
 #include "model/mllm/answer.h"
 #include "model/tensor/optim.h"
 #include "model/tensor/parallel.h"
@@ -26,6 +26,10 @@ struct distill_options {
     bool head_only;   /* baseline "head refit": nothing but the output head is trained */
     float holdout;    /* share of the uploads kept out of training this round, for the gate */
     float token_drop; /* up to this share of an upload's tokens stays away from a step, at random */
+    /* The set's values on devices (borrowed), and how what is added to them will be coded: training
+     * and gate go through that (coded.h). NULL: the trained values are what counts. */
+    const float *edge;
+    struct compress_options code;
     uint64_t seed;
 };
 enum { DISTILL_CROSS = 16 }; /* questions of others asked about each upload, by default */

@@ -15,7 +15,7 @@ static const float EXPLORE = 0.7f; /* share of the picks that entropy does not d
 struct uts_options uts_defaults(void)
 {
     return (struct uts_options){
-        .score = UTS_ATTENTION, .passes = 8, .dropout = 0.2f, .keep = 11, .rest = true};
+        .score = UTS_ATTENTION, .passes = 8, .dropout = 0.2f, .keep = 10, .rest = true};
 }
 
 /* ---- ranking ---- */

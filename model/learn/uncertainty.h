@@ -23,7 +23,7 @@ struct uts_options {
     enum uts_score score;
     int passes;    /* Monte-Carlo passes, 8 */
     float dropout; /* 0.2 */
-    int keep;      /* tokens kept per instance, 11 */
+    int keep;      /* tokens kept per instance, 10 */
     bool rest;     /* one more: the mean of those that stay behind, in their place; true */
 };
 enum { UTS_REST = 0xffff }; /* its position: that of every token which is not named */

@@ -12,16 +12,22 @@ static const char LETTER = 'x'; /* no codec of codec.h */
 
 /* ---- the service's own ---- */
 
+struct compress_options delivery_code(const struct delivery_options *o)
+{
+    struct compress_options options = compress_defaults();
+    options.codec = o->codec;
+    options.budget_bytes = o->budget_bytes;
+    options.selected_share = o->selected_share;
+    return options;
+}
+
 static enum status delta_deliver(const struct trainable *edge, const float *before,
                                  const float *after, int round, const struct delivery_options *o,
                                  struct delivered *out, struct err *err)
 {
-    struct compress_options options = compress_defaults();
+    const struct compress_options options = delivery_code(o);
     struct delta delta, received;
     struct buf wire = {.max = LIMIT_DELTA_BYTES};
-    options.codec = o->codec;
-    options.budget_bytes = o->budget_bytes;
-    options.selected_share = o->selected_share;
     TRY(compress_encode(edge, before, after, round, round + 1, &options, &delta, NULL, err));
     enum status s = delta_encode(&delta, &wire, err);
     if (s == STATUS_OK)

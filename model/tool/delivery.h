@@ -35,6 +35,9 @@ enum status delivery_run(const struct mllm *model, const struct trainable *edge,
                          const struct delivery_options *options, struct delivered *out,
                          struct err *err);
 
+/* What DELIVERY_DELTA codes with. */
+struct compress_options delivery_code(const struct delivery_options *options);
+
 /* The scale of least squared error for signs alone, the mean of |x|; signs: (n + 7) / 8 bytes,
  * lowest bit first, 1 where x >= 0. */
 float delivery_bitdelta(const float *x, size_t n, uint8_t *signs);

@@ -14,7 +14,7 @@ struct flags {
     int64_t rounds, window, keep, bits, seed, steps, batch, eval_count, threads, delta_budget,
         cross, rank;
     double budget, lr, adapt_lr, holdout, query, repr, wavelet, kl, temperature, token_drop;
-    bool json;
+    bool afterwards, json;
 };
 
 struct run {
@@ -88,7 +88,9 @@ static enum status flags_parse(struct flags *f, int argc, char **argv, struct er
          "of tokens away from a step"},
         {"holdout", OPTION_NUMBER, &f->holdout, 0, 0.9, "SHARE",
          "of a round's uploads, for the gate"},
-        {"codec", OPTION_STRING, &f->codec, 0, 0, "LETTER", "of the delta: b s 2 n 8 k f, or auto"},
+        {"codec", OPTION_STRING, &f->codec, 0, 0, "LETTER", "of the delta: h b s 2 n 8 k f, or auto"},
+        {"code-afterwards", OPTION_FLAG, &f->afterwards, 0, 0, NULL,
+         "train without a look at the delta's code"},
         {"delta-budget", OPTION_INT, &f->delta_budget, 0, 1 << 28, "BYTES", "for --codec auto"},
         {"eval-count", OPTION_INT, &f->eval_count, 10, 100000, "N", "samples of each evaluation"},
         {"seed", OPTION_INT, &f->seed, 0, 1 << 30, "N", "of the stream and of the training"},
@@ -119,7 +121,7 @@ static int index_of(const char *word, const char *const *words)
 static enum status words_check(const struct flags *f, struct err *err)
 {
     static const char *const scores[] = {"attention", "variance", "norm", "random", NULL};
-    static const char *const codecs[] = {"auto", "b", "s", "2", "n", "8", "k", "f", NULL};
+    static const char *const codecs[] = {"auto", "h", "b", "s", "2", "n", "8", "k", "f", NULL};
     static const char *const labels[] = {"hard", "soft", NULL};
     const struct {
         const char *flag, *value;
@@ -165,6 +167,7 @@ static enum status trial_flags(const struct flags *f, struct trial_options *o, s
     o->trainable.lora_alpha = 2 * (float)f->rank;
     o->codec = strcmp(f->codec, "auto") == 0 ? 0 : f->codec[0];
     o->delta_budget = (size_t)f->delta_budget;
+    o->coded = !f->afterwards;
     o->edge.pick = (enum simulated_pick)index_of(f->select, SELECTS);
     o->edge.bits = (int)f->bits;
     o->edge.uts.keep = (int)f->keep;

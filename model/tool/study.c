@@ -139,6 +139,8 @@ static void downlink_settings(json *o, const struct trial_options *t)
         return;
     }
     json_set_string(o, "codec", t->codec ? codec : "auto");
+    if (t->coded)
+        json_set_bool(o, "coded", true);
     json_set_int(o, "delta_budget", (int64_t)t->delta_budget);
     if (t->codec == 'k')
         json_set_number(o, "selected_share", (double)t->selected_share);

@@ -71,33 +71,32 @@ static void whole_rows(struct table *t, const struct trial_options *from)
     }
 }
 
+/* A delta of the service's own; coded: it is trained through. */
+static struct trial_options *delta_row(struct table *t, const struct trial_options *from,
+                                       const char *label, char codec, bool coded)
+{
+    struct trial_options *o =
+        table_row_add(t, from, "down: %s%s", label, coded ? "" : ", coded after training");
+    o->codec = codec;
+    o->coded = coded;
+    row_sends(t, DOWNLINK, MEASURES);
+    return o;
+}
+
 static void codec_rows(struct table *t, const struct table_plan *p,
                        const struct trial_options *from, size_t parameters)
 {
-    static const double shares[] = {0.5, 0.1, 0.03}, budgets[] = {1, 0.5, 0.25};
-    table_row_add(t, from, "down: int8")->codec = '8';
-    row_sends(t, DOWNLINK, MEASURES);
-    table_row_add(t, from, "down: NF4")->codec = 'n';
-    row_sends(t, DOWNLINK, MEASURES);
-    table_row_add(t, from, "down: 2 bit")->codec = '2';
-    row_sends(t, DOWNLINK, MEASURES);
-    table_row_add(t, from, "down: sign, scales of blocks")->codec = 's';
-    row_sends(t, DOWNLINK, MEASURES);
-    table_row_add(t, &p->cdcca, "down: sign, 90%% of the blocks = CD-CCA");
-    row_sends(t, DOWNLINK, MEASURES);
-    for (size_t i = 0; i < sizeof shares / sizeof *shares; i++) {
-        struct trial_options *o =
-            table_row_add(t, from, "down: NF4 of the largest %g%%", 100 * shares[i]);
-        o->codec = 'k';
-        o->selected_share = (float)shares[i];
-        row_sends(t, DOWNLINK, MEASURES);
-    }
-    for (size_t i = 0; i < sizeof budgets / sizeof *budgets; i++) {
-        struct trial_options *o = table_row_add(t, from, "down: DWC within %g bit", budgets[i]);
-        o->codec = 0;
-        o->delta_budget = (size_t)(budgets[i] * (double)parameters / 8);
-        row_sends(t, DOWNLINK, MEASURES);
-    }
+    delta_row(t, from, "int8", '8', true);
+    delta_row(t, from, "NF4", 'n', true);
+    delta_row(t, from, "2 bit", '2', true);
+    delta_row(t, from, "2 bit", '2', false);
+    delta_row(t, from, "sign, scales of blocks", 's', true);
+    delta_row(t, &p->cdcca, "sign, 90% of the blocks = CD-CCA", p->cdcca.codec, true);
+    delta_row(t, from, "sign, 90% of the blocks", p->cdcca.codec, false);
+    delta_row(t, from, "sign, 42% of the blocks", 'h', true);
+    delta_row(t, from, "sign, 42% of the blocks", 'h', false);
+    delta_row(t, from, "NF4, 10% of the blocks", 'k', true)->selected_share = 0.1f;
+    delta_row(t, from, "DWC within 0.25 bit", 0, true)->delta_budget = parameters / 32;
 }
 
 static void columns_put(struct table *t)
@@ -129,8 +128,8 @@ void table_bytes_make(struct table *t, const struct table_plan *plan, int tokens
     t->about =
         "One direction is changed at a time, the other stays CD-CCA's. Up: the same choice of "
         "instances in each form, fewer tokens by UTS, with questions, answers and entropies, a "
-        "round's as one upload under zstd; the cloud learns from what it can decode. Down: with "
-        "error feedback; every parameter of the trainable set counts as updated. A dash in the row "
+        "round's as one upload under zstd; the cloud learns from what it can decode. Down: "
+        "trained through the code, or coded after training with error feedback; every parameter of the trainable set counts as updated. A dash in the row "
         "of bsdiff: the program was not there. Times: bytes over the rate, 1,514 on the wire for "
         "each 1,448, and 400 of HTTP; no latency, nothing that is computed at either end.";
     o.every_round = false;

@@ -129,6 +129,7 @@ static void ablation_make(struct table *t, const struct table_plan *p, int token
     table_row_add(t, &p->cdcca, "CD-CCA without adapters")->trainable.adapter_width = 0;
     table_row_add(t, &p->cdcca, "CD-CCA with hard labels")->distill.labels = LABELS_HARD;
     table_row_add(t, &p->cdcca, "CD-CCA without the rest's token")->edge.uts.rest = false;
+    table_row_add(t, &p->cdcca, "CD-CCA, coded after training")->coded = false;
     table_column_add(t, "target, mean of rounds", TARGET_MC, TARGET_DA, AT_MEAN);
     table_column_add(t, "target, last", TARGET_MC, TARGET_DA, AT_LAST);
     table_column_add(t, "new concepts, last", NEW_MC, NEW_DA, AT_LAST);
@@ -154,6 +155,9 @@ static void sampling_make(struct table *t, const struct table_plan *p, int token
             r->budget = budgets[b];
             r->edge.pick = (enum simulated_pick)i;
         }
+    o.edge.pick = PICK_RANDOM;
+    table_row_add(t, &o, "20%% of instances, random")->budget = 0.2;
+    o.edge.pick = p->cdcca.edge.pick;
     table_row_add(t, &o, "100%% of instances")->budget = 1;
     for (int share = 25; share <= 75; share += 25)
         for (size_t i = 0; i < 4; i++) {

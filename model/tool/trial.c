@@ -61,6 +61,7 @@ struct trial_options trial_defaults(enum trial_method method)
         .trainable = trainable_defaults(),
         .codec = 'b',
         .selected_share = compress_defaults().selected_share,
+        .coded = true,
         .every_round = true,
         .seed = 1};
     if (method == TRIAL_HEAD) {
@@ -196,11 +197,30 @@ static enum status window_answer(const struct trial *t, int round, struct simula
                             (uint64_t)round * (uint64_t)o->window, o->window, err);
 }
 
+static struct delivery_options trial_delivery(const struct trial_options *o)
+{
+    return (struct delivery_options){.way = o->delivery,
+                                     .codec = o->codec,
+                                     .budget_bytes = o->delta_budget,
+                                     .selected_share = o->selected_share};
+}
+
+static bool trains_coded(const struct trial_options *o)
+{
+    return o->coded && o->method == TRIAL_DISTILL && o->delivery == DELIVERY_DELTA;
+}
+
 static enum status cloud_learn(struct trial *t, const struct arrival *arrival,
                                const volatile int *cancel, struct trial_round *out, struct err *err)
 {
     struct distill_options distill = t->options->distill;
     distill.seed = t->options->seed;
+    if (trains_coded(t->options)) {
+        const struct delivery_options delivery = trial_delivery(t->options);
+        trainable_read(&t->edge_set, t->before);
+        distill.edge = t->before;
+        distill.code = delivery_code(&delivery);
+    }
     out->instances = arrival->count;
     out->uplink_bytes = arrival->bytes;
     out->uplink_plain = arrival->plain;
@@ -214,10 +234,7 @@ static enum status cloud_learn(struct trial *t, const struct arrival *arrival,
 static enum status update_deliver(struct trial *t, struct trial_round *out, struct err *err)
 {
     const struct trial_options *o = t->options;
-    const struct delivery_options options = {.way = o->delivery,
-                                             .codec = o->codec,
-                                             .budget_bytes = o->delta_budget,
-                                             .selected_share = o->selected_share};
+    const struct delivery_options options = trial_delivery(o);
     trainable_read(&t->edge_set, t->before);
     trainable_read(&t->master_set, t->after);
     TRY(delivery_run(t->edge, &t->edge_set, t->before, t->after, out->round, &options,

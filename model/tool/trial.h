@@ -51,6 +51,7 @@ struct trial_options {
     char codec;           /* of the delta, as compress.h has them; 0: picked by budget */
     size_t delta_budget;  /* bytes, for codec 0; 0: none */
     float selected_share; /* of the blocks, for codec 'k' */
+    bool coded;           /* training goes through the delta's code (coded.h) */
     bool every_round;     /* scored after each round, or after the last alone */
     uint64_t seed;        /* of the stream and of what is drawn */
 };

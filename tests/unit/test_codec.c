@@ -80,7 +80,8 @@ static void test_error_and_size(void **state)
                  {'8', 0.008, 1000, 18},
                  {'f', 0, 4000, 0},
                  {'k', 0.88, 2 + 4 * 32, 2 + 4},
-                 {'b', 0.65, 2 + 15 * 8, 2 + 15}};
+                 {'b', 0.65, 2 + 15 * 8, 2 + 15},
+                 {'h', 0.83, 2 + 7 * 8, 2 + 7}};
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         static const float deviations[] = {1e-6f, 1, 1e6f};
@@ -116,7 +117,7 @@ static void test_selected_takes_largest_blocks(void **state)
 
 static void test_zeros_and_tiny_values(void **state)
 {
-    static const char codecs[] = "0bs2n8kf";
+    static const char codecs[] = "0hbs2n8kf";
     (void)state;
     for (const char *codec = codecs; *codec; codec++) {
         float x[N] = {0}, y[N];

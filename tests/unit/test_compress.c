@@ -86,7 +86,7 @@ static void expect_unchanged(const struct fixture *f)
 static void test_apply_gives_what_was_decoded(void **state)
 {
     struct fixture *f = *state;
-    static const char codecs[] = "s2n8kf0";
+    static const char codecs[] = "hbs2n8kf0";
     for (const char *codec = codecs; *codec; codec++) {
         struct compress_options options = compress_defaults();
         struct delta d, received;
@@ -106,6 +106,32 @@ static void test_apply_gives_what_was_decoded(void **state)
         delta_free(&received);
         buf_free(&wire);
     }
+}
+
+/* What training goes through is what devices get, and its bytes are known beforehand. */
+static void test_preview_and_expectation(void **state)
+{
+    struct fixture *f = *state;
+    static const char codecs[] = "hb2";
+    float *seen = calloc(f->set.values, sizeof *seen);
+    char *chosen = calloc((size_t)f->set.count + 1, 1);
+    for (const char *codec = codecs; *codec; codec++) {
+        struct compress_options options = compress_defaults();
+        struct delta d;
+        size_t expected;
+        options.codec = *codec;
+        memset(chosen, 0, (size_t)f->set.count + 1);
+        encode(f, &options, &d);
+        assert_int_equal(
+            compress_preview(&f->set, f->base, f->target, &options, chosen, seen, NULL), STATUS_OK);
+        assert_memory_equal(seen, f->decoded, f->set.values * sizeof *seen);
+        assert_memory_equal(chosen, d.codecs, d.tensors);
+        assert_int_equal(compress_expect(&f->set, &options, &expected, NULL), STATUS_OK);
+        assert_true(fabs((double)expected / (double)wire_size(&d) - 1) < 0.03);
+        delta_free(&d);
+    }
+    free(seen);
+    free(chosen);
 }
 
 static void test_budget_is_kept_and_used(void **state)
@@ -317,6 +343,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_apply_gives_what_was_decoded),
+        TEST(test_preview_and_expectation),
         TEST(test_budget_is_kept_and_used),
         TEST(test_budget_below_the_header),
         TEST(test_sensitivity_moves_bits),

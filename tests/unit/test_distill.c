@@ -103,10 +103,43 @@ static void round_ok(struct fixture *f, const struct distill_instance *uploads,
     trainable_read(&f->pair.set, f->after);
 }
 
+/* What devices get after the round, and how far it agrees: by training through its code, and by
+ * coding what was trained without a look at it. */
+static float coded_loss(struct fixture *f, bool through)
+{
+    struct distill_options o = options_small();
+    struct distill_report report;
+    struct delta delta;
+    o.code = compress_defaults();
+    o.code.codec = 'h';
+    o.edge = through ? f->before : NULL;
+    round_ok(f, f->uploads, &o, &report);
+    assert_int_equal(compress_encode(&f->pair.set, f->before, f->after, 0, 1, &o.code, &delta,
+                                     f->after, NULL),
+                     STATUS_OK);
+    delta_free(&delta);
+    trainable_write(&f->pair.set, f->after);
+    o.edge = NULL;
+    o.steps = 1; /* its loss is that of the devices' model */
+    o.lr = 1e-7f;
+    round_ok(f, f->uploads, &o, &report);
+    return report.loss_first;
+}
+
 static bool changed(struct fixture *f)
 {
     trainable_read(&f->pair.set, f->after);
     return memcmp(f->before, f->after, f->pair.set.values * sizeof *f->before) != 0;
+}
+
+static void test_training_through_the_code(void **state)
+{
+    struct fixture afterwards;
+    fixture_open(&afterwards, 2);
+    float loss = coded_loss(*state, true), other = coded_loss(&afterwards, false);
+    fixture_close(&afterwards);
+    if (!(loss < 0.8f * other))
+        fail_msg("loss %g through the code, %g afterwards", (double)loss, (double)other);
 }
 
 static void test_loss_falls_and_agreement_rises(void **state)
@@ -507,6 +540,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_loss_falls_and_agreement_rises),
+        TEST(test_training_through_the_code),
         TEST(test_hard_labels_and_labels_alone),
         TEST(test_only_the_set_is_trained),
         TEST(test_head_only),
