@@ -315,9 +315,8 @@ static enum status train(struct learner *learner, struct store *store, int64_t r
     if (status == STATUS_OK && lessons.count == 0)
         status = err_set(err, STATUS_NOT_FOUND, "none of the round's uploads can be read");
     if (status == STATUS_OK)
-        status =
-            distiller_round(learner->distiller, lessons.items, lessons.count, options,
-                            hooks->cancel, hooks->progress, hooks->ctx, report, err);
+        status = distiller_round(learner->distiller, lessons.items, lessons.count, options,
+                                 hooks->cancel, hooks->progress, hooks->ctx, report, err);
     lessons_free(&lessons);
     return status;
 }

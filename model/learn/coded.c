@@ -4,7 +4,8 @@
 #include <string.h>
 
 /* Under a byte budget choosing takes as long as a step: the codecs are chosen anew at first, when
- * there is hardly an update to choose by, after twice as many steps each time, and then this often. */
+ * there is hardly an update to choose by, after twice as many steps each time, and then this often.
+ */
 enum { CHOICE_STEPS = 32 };
 
 static bool is_choice_due(const struct coded *c)

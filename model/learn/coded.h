@@ -10,7 +10,7 @@
 
 struct coded {
     const struct trainable *set; /* borrowed; its values are the full-precision ones in between */
-    const float *edge;           /* borrowed: what devices have; NULL: everything here does nothing */
+    const float *edge; /* borrowed: what devices have; NULL: everything here does nothing */
     struct compress_options options;
     float *master, *seen; /* set->values each: full precision, and as the step found them */
     char *codecs;         /* as compress_preview chose them */

@@ -360,8 +360,8 @@ enum status compress_expect(const struct trainable *set, const struct compress_o
     rng_init(&rng, 0, 0);
     for (size_t i = 0; i < set->values; i++)
         values[set->values + i] = rng_normal(&rng);
-    enum status s = compress_encode(set, values, values + set->values, 0, 1, options, &delta, NULL,
-                                    err);
+    enum status s =
+        compress_encode(set, values, values + set->values, 0, 1, options, &delta, NULL, err);
     if (s == STATUS_OK) {
         s = delta_measure(&delta, bytes, err);
         delta_free(&delta);

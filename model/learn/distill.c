@@ -8,39 +8,26 @@
 #include "api/base/clock.h"
 #include "model/learn/akd.h"
 #include "model/learn/coded.h"
-#include "model/learn/exemplar.h"
 #include "model/learn/gate.h"
-#include "model/learn/screen.h"
+#include "model/learn/intake.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    BUFFER_MAX = 8192,
-    REPLAY_MAX = 64,
-    WARMUP = 5,
-    MEAN_STEPS = 8,
-    SHARDS = 2,
-    CROSS_MAX = 32,
-    CROSS_WINDOW = 256 /* earlier uploads whose questions may be asked */
-};
-static const size_t BUFFER_BYTES_MAX = (size_t)192 << 20;
+enum { REPLAY_MAX = 64, WARMUP = 5, MEAN_STEPS = 8, SHARDS = 2 };
 static const size_t ARENA_CAP = (size_t)4 << 30; /* address space, per shard */
-static const float FLOOR = 0.01f, DIVERGED = 3, CROSS_ENTROPY = 0.5f;
+static const float FLOOR = 0.01f, DIVERGED = 3;
 
 struct distiller {
     struct mllm *teacher, *student;
     struct pool *pool;
     struct trainable set;
-    struct exemplar_match match;
+    struct intake in;
     struct phi phi;
-    struct exemplars buffer;
     struct param **list; /* what is trained: the set and phi, or the output head */
     int list_count;
     struct trainer trainer;
     bool ready, head_only; /* trainer is initialised, for this list */
-    int cross;             /* questions of others asked about each upload */
-    uint64_t uploads;      /* numbers them */
 };
 
 /* ---- life ---- */
@@ -64,8 +51,8 @@ static enum status distiller_init(struct distiller *d, struct err *err)
 {
     TRY(pair_check(d->teacher, d->student, err));
     TRY(trainable_list(d->student, &d->set, err));
-    exemplar_match_init(&d->match, d->student, d->teacher);
-    return phi_init(&d->phi, 1 + d->match.pairs, d->student->config.qformer.hidden,
+    intake_init(&d->in, d->teacher, d->student, d->pool);
+    return phi_init(&d->phi, 1 + d->in.match.pairs, d->student->config.qformer.hidden,
                     d->teacher->config.qformer.hidden, err);
 }
 
@@ -80,7 +67,6 @@ enum status distiller_create(struct mllm *teacher, struct mllm *student, struct 
     d->teacher = teacher;
     d->student = student;
     d->pool = pool;
-    d->cross = DISTILL_CROSS;
     enum status s = distiller_init(d, err);
     if (s == STATUS_OK)
         *out = d;
@@ -95,7 +81,7 @@ void distiller_destroy(struct distiller *d)
         return;
     if (d->ready)
         trainer_deinit(&d->trainer);
-    exemplars_truncate(&d->buffer, 0);
+    intake_deinit(&d->in);
     phi_deinit(&d->phi);
     trainable_free(&d->set);
     free(d->list);
@@ -106,7 +92,7 @@ void distiller_destroy(struct distiller *d)
 
 void distiller_cross(struct distiller *d, int questions)
 {
-    d->cross = questions < 0 ? 0 : questions < CROSS_MAX ? questions : CROSS_MAX;
+    intake_cross(&d->in, questions);
 }
 
 struct mllm *distiller_student(struct distiller *d)
@@ -206,117 +192,12 @@ struct round {
     struct coded coded;
     struct rng rng;
     int first;                     /* this round's first exemplar in the buffer */
-    uint64_t uploads;              /* numbered before the round */
     const struct exemplar **train; /* the buffer without what is held back */
     const struct exemplar **held, **replay;
     const struct exemplar **order; /* train, shuffled, and where we are in it */
     int train_count, held_count, replay_count, order_at;
     float loss_start; /* before the first update: what divergence is measured by */
 };
-
-/* ---- uploads come in ---- */
-
-/* The exemplar behind the last; counted when it could be made. */
-static enum status exemplar_add(struct distiller *d, const struct distill_instance *instance,
-                                uint64_t origin, bool crossed, struct err *err)
-{
-    struct exemplar *e = &d->buffer.item[d->buffer.count];
-    TRY(exemplar_init(e, d->student, instance, err));
-    e->origin = origin;
-    e->crossed = crossed;
-    d->buffer.count++;
-    return STATUS_OK;
-}
-
-/* Which earlier upload's question to ask: drawn from (upload, k) alone, so that it does not matter
- * in how many calls the uploads came. -1: there is none, or it is the same question. */
-static int question_draw(const struct distiller *d, int upload, int k)
-{
-    const struct exemplar *item = d->buffer.item;
-    struct rng rng;
-    int candidates[CROSS_WINDOW], n = 0;
-    for (int i = upload - 1; i >= 0 && n < CROSS_WINDOW; i--)
-        if (!item[i].crossed)
-            candidates[n++] = i;
-    if (n == 0)
-        return -1;
-    rng_init(&rng, item[upload].origin, (uint64_t)k);
-    int drawn = candidates[rng_below(&rng, (uint32_t)n)];
-    return strcmp(item[drawn].question, item[upload].question) == 0 ? -1 : drawn;
-}
-
-static enum status upload_cross(struct distiller *d, struct err *err)
-{
-    int upload = d->buffer.count - 1;
-    for (int k = 0; k < d->cross; k++) {
-        int other = question_draw(d, upload, k);
-        if (other < 0)
-            continue;
-        const struct exemplar *e = &d->buffer.item[upload];
-        struct distill_instance instance = {.question = d->buffer.item[other].question,
-                                            .visual = e->visual,
-                                            .count = e->visual_count,
-                                            .rest = e->visual_rest};
-        TRY(exemplar_add(d, &instance, e->origin, true, err));
-    }
-    return STATUS_OK;
-}
-
-/* Copies what can be used and is not left out into the buffer, crossed. */
-static enum status uploads_copy(struct distiller *d, const struct distill_instance *instances,
-                                int n, const bool *out, struct distill_report *report,
-                                struct err *err)
-{
-    TRY(exemplars_reserve(&d->buffer, n * (1 + d->cross), err));
-    for (int i = 0; i < n; i++) {
-        enum status s = out[i] ? STATUS_OK : exemplar_add(d, &instances[i], d->uploads, false, err);
-        if (s == STATUS_NO_MEMORY)
-            return s;
-        report->left_out.unusable += s != STATUS_OK;
-        if (s != STATUS_OK || out[i])
-            continue;
-        d->uploads++;
-        TRY(upload_cross(d, err));
-    }
-    return STATUS_OK;
-}
-
-/* Has the teacher label what came in; of corrections it is asked what it thinks of them. */
-static enum status uploads_teach(struct distiller *d, int first, struct distill_report *report,
-                                 struct err *err)
-{
-    struct exemplars *b = &d->buffer;
-    TRY(exemplar_teach(d->teacher, d->pool, &d->match, b->item + first, b->count - first, err));
-    if (report->devices >= SCREEN_DEVICES) {
-        TRY(screen_corrections(b, first, report->devices, d->teacher->config.text.vocab,
-                               &report->corrections, err));
-        TRY(exemplar_reteach(d->teacher, d->pool, &d->match, b->item + first, b->count - first,
-                             err));
-    } else {
-        for (int i = first; i < b->count; i++)
-            report->corrections.believed += b->item[i].corrected;
-    }
-    exemplars_doubtful_drop(b, first, CROSS_ENTROPY);
-    return STATUS_OK;
-}
-
-/* One round's uploads come in: screened, copied, labelled. */
-static enum status uploads_add(struct distiller *d, const struct distill_instance *instances, int n,
-                               struct distill_report *report, struct err *err)
-{
-    int first = d->buffer.count;
-    bool *out = calloc((size_t)n + 1, sizeof *out);
-    if (!out)
-        return err_set(err, STATUS_NO_MEMORY, "no memory to screen %d uploads", n);
-    enum status s = screen_devices(instances, n, &report->devices, err);
-    if (s == STATUS_OK && report->devices >= SCREEN_DEVICES)
-        s = screen_uploads(instances, n, d->student->config.vision.hidden, out, &report->left_out,
-                           err);
-    if (s == STATUS_OK)
-        s = uploads_copy(d, instances, n, out, report, err);
-    free(out);
-    return s == STATUS_OK ? uploads_teach(d, first, report, err) : s;
-}
 
 /* ---- what is trained on, what is held back ---- */
 
@@ -326,7 +207,7 @@ static bool has_part(const struct round *r, const int32_t *order, int n, float s
 {
     int has = 0, taken = 0;
     for (int i = 0; i < n; i++)
-        has += r->d->buffer.item[order[i]].device == e->device;
+        has += r->d->in.buffer.item[order[i]].device == e->device;
     for (int i = 0; i < count; i++)
         taken += drawn[i]->device == e->device;
     return (float)taken < share * (float)has;
@@ -342,14 +223,14 @@ static enum status draw(struct round *r, int from, int to, float share, int k,
     if (!order)
         return err_set(err, STATUS_NO_MEMORY, "no memory to draw %d uploads", k);
     for (int i = from; i < to; i++)
-        if (!r->d->buffer.item[i].crossed)
+        if (!r->d->in.buffer.item[i].crossed)
             order[n++] = i;
     rng_shuffle(&r->rng, order, n);
     int most = (int)(share * (float)n);
     most = most < k ? most : k;
     *count = 0;
     for (int i = 0; i < n && *count < most; i++) {
-        const struct exemplar *e = &r->d->buffer.item[order[i]];
+        const struct exemplar *e = &r->d->in.buffer.item[order[i]];
         if (share >= 1 || has_part(r, order, n, share, out, *count, e))
             out[(*count)++] = e;
     }
@@ -368,7 +249,7 @@ static bool is_held(const struct round *r, const struct exemplar *e)
 /* The gate asks the crossed questions of a held upload too: far less noise for the same bytes. */
 static void held_cross(struct round *r)
 {
-    const struct exemplars *b = &r->d->buffer;
+    const struct exemplars *b = &r->d->in.buffer;
     int uploads = r->held_count;
     for (int i = r->first; i < b->count; i++)
         for (int h = 0; h < uploads && b->item[i].crossed; h++)
@@ -381,7 +262,7 @@ static void held_cross(struct round *r)
 /* Cuts the buffer: held back of this round's, a sample of earlier ones, and what is trained on. */
 static enum status round_split(struct round *r, struct err *err)
 {
-    const struct exemplars *b = &r->d->buffer;
+    const struct exemplars *b = &r->d->in.buffer;
     size_t room = (size_t)b->count + 1;
     r->train = calloc(4 * room, sizeof *r->train);
     if (!r->train)
@@ -428,7 +309,7 @@ static void step_init(const struct round *r, struct akd_step *step)
     size_t size = (size_t)d->teacher->config.queries * (size_t)d->teacher->config.qformer.hidden;
     memset(step, 0, sizeof *step);
     step->student = d->student;
-    step->match = &d->match;
+    step->match = &d->in.match;
     step->phi = &r->d->phi;
     step->count = o->batch < r->train_count ? o->batch : r->train_count;
     step->weight[AKD_CE] = soft ? o->ce : o->ce + o->kl;
@@ -439,7 +320,7 @@ static void step_init(const struct round *r, struct akd_step *step)
     step->features = o->features;
     step->temperature = o->temperature;
     step->token_drop = o->token_drop;
-    for (int p = 0; p < d->match.pairs; p++)
+    for (int p = 0; p < d->in.match.pairs; p++)
         step->variance[p] = akd_variance(r->train, r->train_count, 1 + p, size);
 }
 
@@ -536,7 +417,7 @@ static enum status round_learn(struct round *r, struct err *err)
     TRY(coded_open(&r->coded, &d->set, r->options->edge, &r->options->code, err));
     enum status s = gates_before(r, &held, &replay, err);
     if (s == STATUS_OK && d->trainer.opt.step == 0 && !d->head_only)
-        s = akd_phi_fit(&d->phi, d->student, &d->match, r->train, r->train_count, err);
+        s = akd_phi_fit(&d->phi, d->student, &d->in.match, r->train, r->train_count, err);
     if (s == STATUS_OK)
         s = round_train(r, err);
     if (s == STATUS_OK)
@@ -552,11 +433,11 @@ static enum status round_run(struct round *r, const struct distill_instance *ins
 {
     struct distill_report *report = r->report;
     int64_t start = clock_monotonic_ms();
-    TRY(uploads_add(r->d, instances, n, report, err));
+    TRY(intake_add(&r->d->in, instances, n, report, err));
     report->teacher_seconds = (double)(clock_monotonic_ms() - start) / 1000;
     TRY(round_split(r, err));
-    for (int i = r->first; i < r->d->buffer.count; i++)
-        report->instances += !r->d->buffer.item[i].crossed;
+    for (int i = r->first; i < r->d->in.buffer.count; i++)
+        report->instances += !r->d->in.buffer.item[i].crossed;
     for (int i = 0; i < r->train_count; i++)
         report->trained += !r->train[i]->crossed;
     TRY(round_learn(r, err));
@@ -576,8 +457,8 @@ enum status distiller_round(struct distiller *d, const struct distill_instance *
                       .progress = progress,
                       .ctx = ctx,
                       .report = report,
-                      .first = d->buffer.count,
-                      .uploads = d->uploads};
+                      .first = d->in.buffer.count};
+    const struct intake_mark mark = intake_mark(&d->in);
     memset(report, 0, sizeof *report);
     TRY(distill_options_check(options, err));
     TRY(distiller_prepare(d, options->head_only, err));
@@ -586,11 +467,9 @@ enum status distiller_round(struct distiller *d, const struct distill_instance *
     enum status s = round_run(&r, instances, n, err);
     if (s != STATUS_OK || !report->passed)
         snapshot_restore(d, &before);
-    if (s != STATUS_OK) {
-        exemplars_truncate(&d->buffer, r.first);
-        d->uploads = r.uploads;
-    }
-    exemplars_trim(&d->buffer, BUFFER_MAX, BUFFER_BYTES_MAX);
+    if (s != STATUS_OK)
+        intake_back(&d->in, mark);
+    intake_trim(&d->in);
     free(before.values);
     free(r.train);
     return s;
@@ -623,29 +502,13 @@ enum status distiller_load(struct io *io, struct distiller *d, const char *path,
     return s;
 }
 
-/* Each round's by themselves, as they were screened when they came. */
-static enum status rounds_recall(struct distiller *d, const struct distill_instance *instances,
-                                 int n, struct err *err)
-{
-    for (int at = 0, end; at < n; at = end) {
-        struct distill_report report = {0};
-        for (end = at + 1; end < n && instances[end].round == instances[at].round;)
-            end++;
-        TRY(uploads_add(d, instances + at, end - at, &report, err));
-    }
-    return STATUS_OK;
-}
-
 enum status distiller_recall(struct distiller *d, const struct distill_instance *instances, int n,
                              struct err *err)
 {
-    int first = d->buffer.count;
-    uint64_t uploads = d->uploads;
-    enum status s = rounds_recall(d, instances, n, err);
-    if (s != STATUS_OK) {
-        exemplars_truncate(&d->buffer, first);
-        d->uploads = uploads;
-    }
-    exemplars_trim(&d->buffer, BUFFER_MAX, BUFFER_BYTES_MAX);
+    const struct intake_mark mark = intake_mark(&d->in);
+    enum status s = intake_recall(&d->in, instances, n, err);
+    if (s != STATUS_OK)
+        intake_back(&d->in, mark);
+    intake_trim(&d->in);
     return s;
 }

@@ -129,7 +129,8 @@ void table_bytes_make(struct table *t, const struct table_plan *plan, int tokens
         "One direction is changed at a time, the other stays CD-CCA's. Up: the same choice of "
         "instances in each form, fewer tokens by UTS, with questions, answers and entropies, a "
         "round's as one upload under zstd; the cloud learns from what it can decode. Down: "
-        "trained through the code, or coded after training with error feedback; every parameter of the trainable set counts as updated. A dash in the row "
+        "trained through the code, or coded after training with error feedback; every parameter of "
+        "the trainable set counts as updated. A dash in the row "
         "of bsdiff: the program was not there. Times: bytes over the rate, 1,514 on the wire for "
         "each 1,448, and 400 of HTTP; no latency, nothing that is computed at either end.";
     o.every_round = false;

@@ -73,9 +73,9 @@ static void test_shows_what_devices_will_have(void **state)
     struct compress_options options = compress_defaults();
     struct delta delta;
     float *decoded = calloc(f->pair.set.values, sizeof *decoded);
-    assert_int_equal(compress_encode(&f->pair.set, f->edge, f->master, 0, 1, &options, &delta,
-                                     decoded, NULL),
-                     STATUS_OK);
+    assert_int_equal(
+        compress_encode(&f->pair.set, f->edge, f->master, 0, 1, &options, &delta, decoded, NULL),
+        STATUS_OK);
     open_coded(f, f->edge, 0);
     assert_int_equal(coded_show(&f->coded, NULL), STATUS_OK);
     expect_values(f, decoded);
@@ -134,10 +134,8 @@ static void test_without_an_edge_nothing_happens(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_shows_what_devices_have),
-        TEST(test_shows_what_devices_will_have),
-        TEST(test_a_step_there_moves_the_master),
-        TEST(test_a_budget_is_chosen_for_anew),
+        TEST(test_shows_what_devices_have),         TEST(test_shows_what_devices_will_have),
+        TEST(test_a_step_there_moves_the_master),   TEST(test_a_budget_is_chosen_for_anew),
         TEST(test_without_an_edge_nothing_happens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
