@@ -9,6 +9,7 @@ struct lesson {
     struct tiny_pair pair;
     struct distill_instance uploads[UPLOADS];
     float visual[UPLOADS * TINY_TOKENS * TINY_WIDTH];
+    float *edge; /* what devices have */
 };
 
 static enum status learn(struct lesson *lesson, struct mllm *student, struct err *err)
@@ -19,6 +20,8 @@ static enum status learn(struct lesson *lesson, struct mllm *student, struct err
     struct pool *pool = NULL;
     options.steps = 2;
     options.batch = 4;
+    options.edge = lesson->edge;
+    options.code = compress_defaults();
     TRY(pool_create(1, &pool, err));
     enum status status = distiller_create(lesson->pair.teacher, student, pool, &distiller, err);
     if (status == STATUS_OK)
@@ -57,7 +60,12 @@ int main(int argc, char **argv)
     if (tiny_pair_init(&lesson.pair, &err) != STATUS_OK)
         return fprintf(stderr, "%s\n", err.text), 1;
     tiny_uploads(lesson.uploads, lesson.visual, UPLOADS, 1);
+    lesson.edge = malloc(lesson.pair.set.values * sizeof *lesson.edge);
+    if (!lesson.edge)
+        return 1;
+    trainable_read(&lesson.pair.set, lesson.edge);
     bool fine = alloc_torture("a round", round_run, &lesson, argc > 1 ? atol(argv[1]) : 100);
     tiny_pair_deinit(&lesson.pair);
+    free(lesson.edge);
     return !fine;
 }
