@@ -134,6 +134,8 @@ static int code_shift(const struct code *code, int i)
 
 static int nearest(const float *level, int levels, float x)
 {
+    if (levels == 2)
+        return x > 0.5f * (level[0] + level[1]);
     int low = 0, high = levels - 1;
     while (low < high) {
         int mid = (low + high) / 2;
@@ -190,9 +192,21 @@ static enum status largest_scale(const struct code *code, const float *x, size_t
     return STATUS_OK;
 }
 
+/* Of signs alone the squared error is a parabola in the scale. */
+static double sign_error(const float *x, int length, double scale)
+{
+    double magnitudes = 0;
+    for (int i = 0; i < length; i++)
+        magnitudes += (double)fabsf(x[i]);
+    return scale * (length * scale - 2 * magnitudes);
+}
+
+/* The squared error, but for what no scale changes. */
 static double block_error(const struct code *code, const float *x, int length, float scale)
 {
     double error = 0;
+    if (code->levels == 2)
+        return sign_error(x, length, (double)scale);
     float inverse = scale > 0 ? 1 / scale : 0;
     for (int i = 0; i < length; i++) {
         int c = nearest(code->level, code->levels, x[i] * inverse);
