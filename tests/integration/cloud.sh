@@ -88,8 +88,8 @@ expect() {
 
 # round_wait ID: until it is over; prints its state
 round_wait() {
-    local state
-    for _ in $(seq 600); do
+    local state end=$((SECONDS + 300))
+    while [ "$SECONDS" -lt "$end" ]; do
         get "/distill/$1" >/dev/null
         state=$(answer .state)
         case $state in
@@ -100,7 +100,7 @@ round_wait() {
             ;;
         esac
     done
-    die "round $1 did not end within 60 s"
+    die "round $1 did not end within 300 s"
 }
 
 # distill SETTINGS: starts a round, prints its id
