@@ -20,6 +20,7 @@
     X(fleet,     "fleet.js",    JS)                         \
     X(format,    "format.js",   JS)                         \
     X(live,      "live.js",     JS)                         \
+    X(map,       "map.js",      JS)                         \
     X(overview,  "overview.js", JS)                         \
     X(releases,  "releases.js", JS)                         \
     X(rounds,    "rounds.js",   JS)                         \

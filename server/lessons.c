@@ -4,7 +4,6 @@
 #include "api/base/checked.h"
 #include "api/base/hash.h"
 #include "api/base/log.h"
-#include "api/wire/payload.h"
 #include "model/learn/uncertainty.h"
 #include <stdlib.h>
 #include <string.h>
@@ -131,23 +130,28 @@ static enum status blob_read(struct io *io, struct store *store, const char *sha
     return STATUS_OK;
 }
 
-static enum status blob_add(struct io *io, struct store *store, const struct name *name,
-                            struct lessons *lessons, struct err *err)
+enum status lessons_read_upload(struct io *io, struct store *store, const char *sha256,
+                                struct payload *out, struct err *err)
 {
     struct buf bytes = {.max = LIMIT_UPLOAD_RAW_BYTES};
-    struct payload payload;
-    enum status status = blob_read(io, store, name->sha256, &bytes, err);
+    enum status status = blob_read(io, store, sha256, &bytes, err);
     if (status == STATUS_OK)
-        status = payload_decode("application/x-safetensors", bytes.data, bytes.len, &payload, err);
-    if (status == STATUS_OK) {
-        for (size_t i = 0; i < payload.instances && status == STATUS_OK; i++)
-            if (!instance_add(lessons, &payload, i, name))
-                status =
-                    err_set(err, STATUS_NO_MEMORY, "the round's uploads need more than %zu MiB",
-                            lessons->max_bytes >> 20);
-        payload_free(&payload);
-    }
+        status = payload_decode("application/x-safetensors", bytes.data, bytes.len, out, err);
     buf_free(&bytes);
+    return status;
+}
+
+static enum status upload_add(struct io *io, struct store *store, const struct name *name,
+                              struct lessons *lessons, struct err *err)
+{
+    struct payload payload;
+    TRY(lessons_read_upload(io, store, name->sha256, &payload, err));
+    enum status status = STATUS_OK;
+    for (size_t i = 0; i < payload.instances && status == STATUS_OK; i++)
+        if (!instance_add(lessons, &payload, i, name))
+            status = err_set(err, STATUS_NO_MEMORY, "the round's uploads need more than %zu MiB",
+                             lessons->max_bytes >> 20);
+    payload_free(&payload);
     return status;
 }
 
@@ -157,7 +161,7 @@ static enum status names_load(struct io *io, struct store *store, const struct n
     for (size_t i = 0; i < names->count; i++) {
         struct err err;
         const struct name *name = &names->item[backwards ? names->count - 1 - i : i];
-        if (blob_add(io, store, name, out, &err) != STATUS_OK)
+        if (upload_add(io, store, name, out, &err) != STATUS_OK)
             log_line(LOG_WARN, "lessons", "upload left out: %s", err.text);
     }
     return STATUS_OK;

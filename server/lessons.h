@@ -4,6 +4,7 @@
 #ifndef CDCCA_LESSONS_H
 #define CDCCA_LESSONS_H
 
+#include "api/wire/payload.h"
 #include "model/learn/distill.h"
 #include "server/store.h"
 
@@ -22,6 +23,9 @@ enum status lessons_load_round(struct io *io, struct store *store, int64_t round
 /* The latest `limit` uploads of finished rounds, oldest first. */
 enum status lessons_load_learned(struct io *io, struct store *store, int limit, int tokens,
                                  size_t max_bytes, struct lessons *out, struct err *err);
+/* One upload as it came, checked against its name. payload_free afterwards. */
+enum status lessons_read_upload(struct io *io, struct store *store, const char *sha256,
+                                struct payload *out, struct err *err);
 void lessons_free(struct lessons *lessons);
 
 #endif

@@ -235,7 +235,10 @@ static enum status fleet_open(struct service *service, const struct serve_option
                                      .cache_bytes = PLANNER_CACHE_BYTES,
                                      .on_change = on_news,
                                      .ctx = service};
+    struct mapper_config mapper = {
+        .io = cloud->io, .store = cloud->store, .on_change = on_news, .ctx = service};
     TRY(fleet_create(&fleet, &cloud->fleet, err));
+    TRY(mapper_create(&mapper, &cloud->mapper, err));
     return planner_create(&planner, &cloud->planner, err);
 }
 
@@ -316,6 +319,8 @@ static void service_close(struct service *service)
         fleet_stop(cloud->fleet);
     if (cloud->planner)
         planner_stop(cloud->planner);
+    if (cloud->mapper)
+        mapper_stop(cloud->mapper);
     writer_destroy(cloud->writer);
     if (cloud->events)
         events_on_news(cloud->events, NULL, NULL);
@@ -323,6 +328,7 @@ static void service_close(struct service *service)
     http_stop(service->http);
     fleet_destroy(cloud->fleet);
     planner_destroy(cloud->planner);
+    mapper_destroy(cloud->mapper);
     rounds_destroy(cloud->rounds);
     events_destroy(cloud->events);
     metrics_destroy(cloud->metrics);

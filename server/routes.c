@@ -29,6 +29,7 @@ const struct http_route routes[] = {
     {"GET", "/distill", distill_list, 0, 0, NULL, READ},
     {"GET", "/distill/{id}", distill_get, 0, 0, NULL, READ},
     {"DELETE", "/distill/{id}", distill_delete, 0, 0, NULL, RUN},
+    {"GET", "/distill/{id}/map", distill_map, 0, 0, NULL, READ},
     {"GET", "/deltas", deltas_list, 0, 0, NULL, FOLLOW},
     {"GET", "/deltas/{version}", deltas_get, 0, 0, NULL, FOLLOW},
     {"GET", "/deltas/{version}/manifest", manifest_get, 0, 0, NULL, FOLLOW},

@@ -31,7 +31,7 @@ static const char index_text[] =
     "  POST   /tokens                     upload what a device was unsure about\n"
     "  GET    /tokens?after=ID            list uploads       GET, DELETE /tokens/{id}\n"
     "  POST   /distill                    start a round      GET /distill lists them\n"
-    "  GET    /distill/{id}               progress, losses   DELETE cancels\n"
+    "  GET    /distill/{id}               progress, losses   DELETE cancels; /map: its tokens\n"
     "  GET    /deltas?after=V&wait=S      releases after a version, waiting for news\n"
     "  GET    /deltas/{version}           the weight delta   GET /deltas/{version}/manifest\n"
     "  GET    /keys                       who signs          GET /keys/{version}, /unsigned\n"

@@ -65,6 +65,13 @@ static const char *const steps[] = {
     "  expires_ms INTEGER NOT NULL, keys INTEGER NOT NULL, envelope TEXT, waiting TEXT);"
     "UPDATE releases SET state='unsigned' WHERE NOT EXISTS(SELECT 1 FROM envelopes e WHERE "
     "e.version=releases.version AND e.envelope IS NOT NULL);",
+
+    /* Maps of rounds (store_maps.h); one that shows an upload goes with it. */
+    "CREATE TABLE maps(round INTEGER PRIMARY KEY REFERENCES rounds(id), map TEXT NOT NULL);"
+    "CREATE TRIGGER uploads_unmap AFTER DELETE ON uploads WHEN OLD.round IS NOT NULL"
+    "  BEGIN DELETE FROM maps WHERE round=OLD.round; END;"
+    "CREATE TRIGGER uploads_return AFTER UPDATE OF round ON uploads WHEN OLD.round IS NOT NULL"
+    "  BEGIN DELETE FROM maps WHERE round=OLD.round; END;",
 };
 enum { STEPS = sizeof steps / sizeof *steps };
 

@@ -9,6 +9,7 @@
 #include "server/fleet.h"
 #include "server/keys.h"
 #include "server/learner.h"
+#include "server/mapper.h"
 #include "server/metrics.h"
 #include "server/planner.h"
 #include "server/quota.h"
@@ -29,6 +30,7 @@ struct cloud {
     struct rounds *rounds;
     struct fleet *fleet;
     struct planner *planner;
+    struct mapper *mapper;
     struct events *events;
     struct metrics *metrics;
     struct http *_Atomic http; /* NULL until it has started */

@@ -17,16 +17,18 @@ function load() {
 }
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const marks = ['circle', 'triangle', 'rect', 'rectRot', 'star', 'cross', 'crossRot', 'rectRounded'];
 const dashes = [[], [6, 4], [2, 3], [9, 3, 2, 3]];
 
 function paint(series, i, kind) {
-    const line = colour(`--series-${series.colour ?? i + 1}`);
+    const line = colour(series.muted ? '--idle' : `--series-${series.colour ?? i + 1}`);
     const dots = kind === 'scatter';
     return {
         label: series.name, borderColor: line, backgroundColor: dots ? `${line}b0` : line,
         borderDash: dots ? [] : dashes[i % dashes.length], borderWidth: kind === 'bar' ? 0 : 1.75,
-        pointRadius: (c) => dots ? 3.5 : c.chart.data.labels.length > 40 ? 0 : 2.5,
-        pointStyle: dots ? ['circle', 'triangle', 'rect', 'rectRot', 'star', 'cross'][i % 6] : 'circle',
+        pointRadius: (c) => dots ? (c.raw?.position === undefined ? 5.5 : 3) :
+            c.chart.data.labels.length > 40 ? 0 : 2.5,
+        pointStyle: dots && !series.muted ? marks[i % marks.length] : 'circle', order: series.muted ? 1 : 0,
         maxBarThickness: 26, spanGaps: true, tension: 0,
     };
 }
@@ -40,6 +42,9 @@ function axis(title, extra) {
     };
 }
 
+/* Of dots only who is near whom counts: no numbers and no lines along the axes. */
+const field = {ticks: {display: false}, axis: {min: -1.05, max: 1.05, grid: {display: false, drawBorder: false}}};
+
 function options(spec) {
     const small = {color: colour('--text'), usePointStyle: spec.kind !== 'bar', boxHeight: spec.kind === 'bar' ? 10 : undefined,
         boxWidth: spec.kind === 'bar' ? 10 : 26, ...(spec.kind === 'line' && {pointStyle: 'line'})};
@@ -51,13 +56,13 @@ function options(spec) {
         font: {family: getComputedStyle(document.body).fontFamily},
         plugins: {
             legend: {display: spec.series.length > 1, position: 'bottom', labels: small},
-            tooltip: {callbacks: {label: (item) => dots ? item.dataset.label :
+            tooltip: {callbacks: {label: (item) => dots ? spec.point(item.raw) :
                 `${item.dataset.label}: ${number(item.parsed.y)}`}},
         },
         scales: {
-            x: axis(spec.x, dots ? {ticks: {display: false}} : {}),
-            y: axis(spec.y, {
-                ticks: dots ? {display: false} : {callback: (n) => number(n), maxTicksLimit: 6},
+            x: axis(spec.x, dots ? field : {}),
+            y: axis(spec.y, dots ? field : {
+                ticks: {callback: (n) => number(n), maxTicksLimit: 6},
                 axis: {beginAtZero: spec.zero ?? false, suggestedMax: spec.most, type: spec.scale ?? 'linear'},
             }),
         },
@@ -80,20 +85,20 @@ function asTable(spec, data) {
 }
 
 /* spec: {title, kind: 'line' | 'bar' | 'scatter', x, y, series: [{name, colour?}], format, zero, most,
- * scale, say(data): what the chart shows, in words}. draw({labels, values: one list a series}); of
- * dots each value is {x, y}, and there is no table. */
+ * scale, say(data): what the chart shows, in words}; of dots also point(value): its words, and
+ * numbers(): what stands in the table's place. draw({labels, values: one list a series}); of dots each
+ * value is {x, y, position: absent for a larger mark}, from -1 to 1. A series may be muted. */
 export function chart(spec) {
     const canvas = el('canvas', {role: 'img', 'aria-label': spec.title});
-    const plot = el('div', {class: 'plot'}, canvas);
+    const plot = el('div', {class: spec.kind === 'scatter' ? 'plot square' : 'plot'}, canvas);
     const numbers = el('div');
     const more = el('details', null, el('summary', null, 'Numbers'), numbers);
-    const node = el('figure', {class: 'chart'}, el('figcaption', null, spec.title), plot,
-        spec.kind === 'scatter' ? null : more);
+    const node = el('figure', {class: 'chart'}, el('figcaption', null, spec.title), plot, more);
     const self = {node, draw, repaint, close};
     let made = null, data = {labels: [], values: []}, due = false, closed = false, absent = false;
 
     function table_() {
-        if (more.open || absent) numbers.replaceChildren(asTable(spec, data));
+        if (more.open || absent) numbers.replaceChildren(spec.numbers?.() ?? asTable(spec, data));
     }
     more.addEventListener('toggle', table_);
 
@@ -137,8 +142,7 @@ export function chart(spec) {
             more.replaceWith(el('p', {class: 'note'}, 'No charts: Debian\'s package libjs-chart.js is ' +
                 'not installed on the server. The numbers:'), numbers);
         } else {
-            const kind = spec.kind === 'scatter' ? 'scatter' : spec.kind;
-            made = new Chart(canvas, {type: kind, options: options(spec), data: {labels: [],
+            made = new Chart(canvas, {type: spec.kind, options: options(spec), data: {labels: [],
                 datasets: spec.series.map((s, k) => ({...paint(s, k, spec.kind), data: []}))}});
             drawn.add(self);
         }
