@@ -31,7 +31,7 @@ struct mapper {
 
 struct source {
     int64_t id, first, tokens; /* first: how many tokens the uploads before it have */
-    char sha256[HASH_HEX], device[LIMIT_ID + 1];
+    char sha256[HASH_HEX], device[LIMIT_ID + 1], class_id[LIMIT_ID + 1]; /* "": not known */
 };
 
 struct point {
@@ -90,6 +90,14 @@ static int64_t picks(int64_t total)
     return total < MAPPER_POINTS ? total : MAPPER_POINTS;
 }
 
+static bool class_take(void *ctx, const struct device *device)
+{
+    struct source *source = ctx;
+    snprintf(source->class_id, sizeof source->class_id, "%s",
+             device->class_id ? device->class_id : "");
+    return false;
+}
+
 /* ---- their values ---- */
 
 static enum status room_make(struct making *m, int width, struct err *err)
@@ -133,11 +141,13 @@ static enum status payload_take(struct making *m, const struct source *source,
     return STATUS_OK;
 }
 
-static enum status source_read(struct making *m, const struct source *source, int64_t *k,
-                               struct err *err)
+static enum status source_read(struct making *m, struct source *source, int64_t *k, struct err *err)
 {
     const struct mapper_config *c = &m->mapper->config;
     struct payload payload;
+    enum status known = store_device(c->store, source->device, 0, class_take, source, err);
+    if (known != STATUS_OK && known != STATUS_NOT_FOUND)
+        return known;
     TRY(lessons_read_upload(c->io, c->store, source->sha256, &payload, err));
     enum status status = (int64_t)payload.tokens == source->tokens
                              ? payload_take(m, source, &payload, k, err)
@@ -156,7 +166,7 @@ static void points_read(struct making *m)
 {
     int64_t k = 0;
     for (int i = 0; i < m->sources && !stopping(m->mapper); i++) {
-        const struct source *source = &m->source[i];
+        struct source *source = &m->source[i];
         int64_t end = source->first + source->tokens;
         struct err err = {0};
         if (k < picks(m->tokens) && pick_at(m->tokens, k) < end &&
@@ -181,20 +191,42 @@ static enum status points_place(struct making *m, struct err *err)
     return tsne_embed(m->x, m->points, m->width, &options, m->y, err);
 }
 
-/* Only who is near whom means something: the picture is made to fill -1 to 1, in steps that an eye
- * can see. */
-static double place_round(double y, double most)
+/* The middle of the picture and half its longer side. */
+struct frame {
+    double middle[2], reach;
+};
+
+static struct frame frame_of(const double *y, int points)
 {
-    return most > 0 ? round(y / most * 1e4) / 1e4 : 0;
+    struct frame frame = {{0, 0}, 0};
+    for (int axis = 0; axis < 2 && points > 0; axis++) {
+        double least = y[axis], most = y[axis];
+        for (int i = 0; i < points; i++) {
+            least = fmin(least, y[2 * i + axis]);
+            most = fmax(most, y[2 * i + axis]);
+        }
+        frame.middle[axis] = (least + most) / 2;
+        frame.reach = fmax(frame.reach, (most - least) / 2);
+    }
+    return frame;
 }
 
-static json *point_json(const struct point *point, const double *y, double most)
+/* Only who is near whom means something: the picture is made to fill -1 to 1, in steps that an eye
+ * can see. */
+static double framed(const struct frame *frame, double y, int axis)
 {
+    return frame->reach > 0 ? round((y - frame->middle[axis]) / frame->reach * 1e4) / 1e4 : 0;
+}
+
+static json *point_json(const struct point *point, const double *y, const struct frame *frame)
+{
+    const struct source *source = point->source;
     json *out = json_object_new();
-    bool ok = out && json_set_number(out, "x", place_round(y[0], most)) &&
-              json_set_number(out, "y", place_round(y[1], most)) &&
-              json_set_string(out, "device", point->source->device) &&
-              json_set_int(out, "upload", point->source->id) &&
+    bool ok = out && json_set_number(out, "x", framed(frame, y[0], 0)) &&
+              json_set_number(out, "y", framed(frame, y[1], 1)) &&
+              json_set_string(out, "device", source->device) &&
+              (!source->class_id[0] || json_set_string(out, "class", source->class_id)) &&
+              json_set_int(out, "upload", source->id) &&
               (point->position == PAYLOAD_REST || json_set_int(out, "position", point->position));
     if (ok)
         return out;
@@ -205,12 +237,10 @@ static json *point_json(const struct point *point, const double *y, double most)
 static json *points_json(const struct making *m)
 {
     json *points = json_array_new();
-    double most = 0;
-    for (int i = 0; i < 2 * m->points; i++)
-        most = fmax(most, fabs(m->y[i]));
+    struct frame frame = frame_of(m->y, m->points);
     bool ok = points != NULL;
     for (int i = 0; i < m->points && ok; i++)
-        ok = json_append_take(points, point_json(&m->point[i], m->y + 2 * (size_t)i, most));
+        ok = json_append_take(points, point_json(&m->point[i], m->y + 2 * (size_t)i, &frame));
     if (ok)
         return points;
     json_free(points);

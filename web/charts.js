@@ -85,20 +85,21 @@ function asTable(spec, data) {
 }
 
 /* spec: {title, kind: 'line' | 'bar' | 'scatter', x, y, series: [{name, colour?}], format, zero, most,
- * scale, say(data): what the chart shows, in words}; of dots also point(value): its words, and
- * numbers(): what stands in the table's place. draw({labels, values: one list a series}); of dots each
- * value is {x, y, position: absent for a larger mark}, from -1 to 1. A series may be muted. */
+ * scale, say(data): what the chart shows, in words}. draw({labels, values: one list a series}). Of dots
+ * each value is {x, y, position: absent for a larger mark}, from -1 to 1, and point(value) its words;
+ * a series may be muted; there is no table. */
 export function chart(spec) {
     const canvas = el('canvas', {role: 'img', 'aria-label': spec.title});
     const plot = el('div', {class: spec.kind === 'scatter' ? 'plot square' : 'plot'}, canvas);
     const numbers = el('div');
     const more = el('details', null, el('summary', null, 'Numbers'), numbers);
-    const node = el('figure', {class: 'chart'}, el('figcaption', null, spec.title), plot, more);
+    const node = el('figure', {class: 'chart'}, el('figcaption', null, spec.title), plot,
+        spec.kind === 'scatter' ? null : more);
     const self = {node, draw, repaint, close};
     let made = null, data = {labels: [], values: []}, due = false, closed = false, absent = false;
 
     function table_() {
-        if (more.open || absent) numbers.replaceChildren(spec.numbers?.() ?? asTable(spec, data));
+        if (more.open || absent) numbers.replaceChildren(asTable(spec, data));
     }
     more.addEventListener('toggle', table_);
 
@@ -139,8 +140,9 @@ export function chart(spec) {
         if (!Chart) {
             absent = true;
             plot.remove();
-            more.replaceWith(el('p', {class: 'note'}, 'No charts: Debian\'s package libjs-chart.js is ' +
-                'not installed on the server. The numbers:'), numbers);
+            node.append(el('p', {class: 'note'}, 'No charts: Debian\'s package libjs-chart.js is not ' +
+                'installed on the server. The numbers:'), spec.kind === 'scatter' ? '' : numbers);
+            more.remove();
         } else {
             made = new Chart(canvas, {type: spec.kind, options: options(spec), data: {labels: [],
                 datasets: spec.series.map((s, k) => ({...paint(s, k, spec.kind), data: []}))}});

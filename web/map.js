@@ -7,77 +7,82 @@ import {count, percent} from './format.js';
 
 const COLOURED = 8;
 
-/* Devices by their number of points, the largest first: {device, points: [...], uploads}. */
-function groups(points) {
+/* Points by what key says of them, the largest group first: {name, points, uploads, kin: how many
+ * have their nearest neighbour, other uploads' points alone counted, in the group; of: among how many}. */
+function groups(points, key) {
     const by = new Map();
     for (const point of points) {
-        if (!by.has(point.device)) by.set(point.device, {device: point.device, points: [], seen: new Set()});
-        const group = by.get(point.device);
+        const name = key(point);
+        if (!by.has(name)) by.set(name, {name, points: [], uploads: new Set(), kin: 0, of: 0});
+        const group = by.get(name);
         group.points.push(point);
-        group.seen.add(point.upload);
+        group.uploads.add(point.upload);
+        group.of += point.nearest ? 1 : 0;
+        group.kin += point.nearest && key(point.nearest) === name ? 1 : 0;
     }
     return [...by.values()].sort((a, b) => b.points.length - a.points.length);
 }
 
-/* Marks each point with whether the nearest one of another upload is of the same device. */
-function neighbours(points) {
+/* Gives each point the nearest one of another upload: tokens of one image are alike anyway. */
+function nearest(points) {
     for (const a of points) {
         let least = Infinity;
-        a.kin = null;
         for (const b of points) {
-            if (a.upload === b.upload) continue;
-            const d = (a.x - b.x) ** 2 + (a.y - b.y) ** 2;
-            if (d < least) {
-                least = d;
-                a.kin = a.device === b.device;
-            }
+            const d = a.upload === b.upload ? Infinity : (a.x - b.x) ** 2 + (a.y - b.y) ** 2;
+            if (d < least) [least, a.nearest] = [d, b];
         }
     }
 }
 
-function kinShare(points) {
-    const known = points.filter((p) => p.kin !== null);
-    return known.length ? known.filter((p) => p.kin).length / known.length : undefined;
+/* The largest groups, each with a colour, and the others as one. */
+function coloured(all, what) {
+    const own = all.slice(0, COLOURED).map((g, i) => ({...g, colour: i + 1})), rest = all.slice(COLOURED);
+    const sum = (pick) => rest.reduce((total, g) => total + pick(g), 0);
+    return rest.length === 0 ? own : [...own, {name: `${count(rest.length)} other ${what}`, muted: true,
+        points: rest.flatMap((g) => g.points), uploads: {size: sum((g) => g.uploads.size)},
+        kin: sum((g) => g.kin), of: sum((g) => g.of)}];
 }
 
-/* The largest devices, and the others as one. */
-function series(all) {
-    const own = all.slice(0, COLOURED);
-    const others = all.slice(own.length).flatMap((g) => g.points);
-    return [...own.map((g, i) => ({name: g.device, colour: i + 1, points: g.points})),
-        ...(others.length ? [{name: `${count(all.length - own.length)} other devices`, muted: true, points: others}] : [])];
-}
-
-const what = (p) => `${p.device}, upload ${p.upload}, ${p.position === undefined
+const words = {device: ['device', 'devices'], class: ['class', 'classes']};
+const keys = {device: (p) => p.device, class: (p) => p.class ?? 'no class'};
+const pointWords = (p) => `${p.device}, upload ${p.upload}, ${p.position === undefined
     ? 'the mean of the tokens left behind' : `token ${p.position}`}`;
 
-function words(map, all) {
-    const share = kinShare(map.points);
-    const part = map.of > map.points.length ? ` (evenly from ${count(map.of)})` : '';
-    return `${count(map.points.length)} visual tokens${part} of ${count(all.length)} ` +
-        `${all.length === 1 ? 'device' : 'devices'}.${share === undefined ? '' : ` For ${percent(share)} of them the ` +
-        'nearest token of another upload is of the same device.'}`;
+function summary(map, by, all) {
+    const total = map.points.length, kin = all.reduce((sum, g) => sum + g.kin, 0), of = all.reduce((sum, g) => sum + g.of, 0);
+    return `${count(total)} visual tokens${map.of > total ? `, evenly from ${count(map.of)},` : ''} of ${count(all.length)} ` +
+        `${words[by][all.length === 1 ? 0 : 1]}.${of && all.length > 1 ? ` For ${percent(kin / of)} of them the nearest ` +
+        `one of another upload is of the same ${words[by][0]}.` : ''}`;
 }
 
-function numbers(all) {
-    return table('Visual tokens by device', [
-        {head: 'Device', cell: (g) => el('a', {href: `#/fleet/${encodeURIComponent(g.device)}`}, g.device)},
-        {head: 'Uploads', num: true, wide: true, cell: (g) => count(g.seen.size)},
-        {head: 'Tokens', num: true, cell: (g) => count(g.points.length)},
-        {head: 'Nearest is its own', num: true, cell: (g) => percent(kinShare(g.points))},
-    ], all, {hideCaption: true});
-}
+const legend = (by, parts) => table(`Visual tokens by ${by}`, [
+    {head: by === 'device' ? 'Device' : 'Class', cell: (g) => g.muted || by === 'class' ? g.name
+        : el('a', {href: `#/fleet/${encodeURIComponent(g.name)}`}, g.name)},
+    {head: 'Uploads', num: true, cell: (g) => count(g.uploads.size)},
+    {head: 'Tokens', num: true, cell: (g) => count(g.points.length)},
+    {head: 'Nearest is alike', num: true, cell: (g) => percent(g.of ? g.kin / g.of : undefined)},
+], parts, {hideCaption: true});
 
-function picture(map) {
-    neighbours(map.points);
-    const all = groups(map.points), parts = series(all), said = words(map, all);
-    const plot = chart({title: 'Visual tokens, alike ones near each other', kind: 'scatter', series: parts,
-        say: () => said, point: what, numbers: () => numbers(all)});
+/* The picture and its numbers, by device or by class; close() before another one is drawn. */
+function picture(map, by, choose) {
+    const all = groups(map.points, keys[by]), parts = coloured(all, words[by][1]), said = summary(map, by, all);
+    const plot = chart({title: `Visual tokens by ${by}, alike ones near each other`, kind: 'scatter', series: parts,
+        say: () => said, point: pointWords});
     plot.draw({labels: [], values: parts.map((s) => s.points)});
-    return {close: plot.close, nodes: [el('p', null, said), plot.node, el('p', {class: 'note'},
-        'Laid out by t-SNE: what lies together looked alike to the encoder; distances between groups and their ' +
-        'sizes mean little. Devices in places of their own see a world of their own. Larger marks: the mean of ' +
-        'an image\'s tokens that were not sent, mostly its background.')]};
+    const select = el('select', {id: 'map-by', onchange: () => choose(select.value)}, Object.keys(keys).map((k) =>
+        el('option', {value: k, selected: k === by}, k)));
+    return {close: plot.close, node: el('div', {class: 'pair'}, plot.node, el('div', null,
+        el('div', {class: 'field'}, el('label', {for: 'map-by'}, 'Colour by'), select),
+        el('p', null, said), legend(by, parts), el('p', {class: 'note'}, 'Laid out by t-SNE: what lies together looked ' +
+        'alike to the encoder; distances between groups and their sizes mean little. Who has a place of his own ' +
+        'sees a world of his own. Larger marks: the mean of an image\'s tokens that were not sent, mostly its ' +
+        'background.')))};
+}
+
+/* Many devices have no colour of their own each; their classes may. */
+function bestKey(points) {
+    const many = (key, n) => new Set(points.map(keys[key])).size > n;
+    return many('device', COLOURED) && many('class', 1) ? 'class' : 'device';
 }
 
 /* A panel for one round; set(round) after each reading of it. */
@@ -98,9 +103,13 @@ export function tokenMap(page, id) {
                 say(el('p', {class: 'empty'}, 'None of its uploads can be read any more.'));
                 return;
             }
-            const made = picture(map);
-            say(...made.nodes);
-            plot = made;
+            nearest(map.points);
+            const put = (by) => {
+                const made = picture(map, by, put);
+                say(made.node);
+                plot = made;
+            };
+            put(bestKey(map.points));
         } catch (error) {
             if (error.name === 'AbortError' || shown !== key) return;
             shown = null;

@@ -119,7 +119,7 @@ function gate(report) {
     return [el('p', null, state(report.passed ? 'passed' : 'rejected'), ` The answers that agree with the ` +
         `teacher's, on ${count(report.held)} held-back instances.`),
     table('Gate', [
-        {head: 'On', cell: (r) => r.name}, {head: 'Before', num: true, cell: (r) => percent(r.before)},
+        {head: 'On', wrap: true, cell: (r) => r.name}, {head: 'Before', num: true, cell: (r) => percent(r.before)},
         {head: 'After', num: true, cell: (r) => percent(r.after)},
         {head: 'Change', num: true, cell: (r) => `${r.change < 0 ? '−' : '+'}${percent(Math.abs(r.change))}`},
     ], rows, {hideCaption: true})];

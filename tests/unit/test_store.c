@@ -340,7 +340,8 @@ static void an_upload_leads_to_its_round_and_release(void **state)
 
 static const char old_rows[] =
     "DROP TABLE devices; DROP TABLE offers; DROP TABLE squashes; DROP TABLE doomed;"
-    "DROP TABLE uptime; DROP INDEX releases_state; DROP INDEX uploads_new;"
+    "DROP TABLE uptime; DROP TABLE maps; DROP TRIGGER uploads_unmap; DROP TRIGGER uploads_return;"
+    "DROP INDEX releases_state; DROP INDEX uploads_new;"
     "DROP INDEX uploads_instances;"
     "ALTER TABLE rounds DROP COLUMN target; ALTER TABLE releases DROP COLUMN state;"
     "ALTER TABLE releases DROP COLUMN plan; ALTER TABLE releases DROP COLUMN stage;"
