@@ -184,6 +184,8 @@ async function rounds(upload) {
     if (end.state !== 'released') problem('the round', JSON.stringify(end));
     if ((await news).json.deltas.length !== 1) problem('Prefer: wait=60', 'did not wait for the release');
     await call('getDistill', { expect: 404, values: { id: 999 } });
+    await call('getDistillMap', { expect: 200, as: 'viewer', values: { id: round.json.id } });
+    await call('getDistillMap', { expect: 404, values: { id: 999 } });
     await call('cancelDistill', { expect: 404, values: { id: 999 } });
     await call('listDistill', { expect: 200, values: { before: 100, limit: 1 } });
     await call('listDistill', { expect: 400, values: { before: 0 } });

@@ -107,6 +107,19 @@ for bad in 0 -1 2 01 0x1 1e0 9223372036854775808 99999999999999999999; do
     expect "GET /deltas/$bad" "$(get "/deltas/$bad")" 404
 done
 
+# what the round learned from, as a picture: made once, without what was deleted
+expect "the map" "$(get "/distill/$id/map")" 200
+expect "its points" "$(answer '[.round, .of, (.points | length)] | @csv')" "$id,192,192"
+expect "a point's device" "$(answer '.points[0].device')" edge-1
+cp "$work/answer" "$work/map"
+expect "the map again" "$(get "/distill/$id/map")" 200
+cmp -s "$work/answer" "$work/map" || die "the map changed"
+expect "made" "$(grep -c 'mapper: round=2' "$work/cloud.log")" 1
+expect "its upload is forgotten" "$(get /tokens/1 -X DELETE)" 204
+expect "the map without it" "$(get "/distill/$id/map")" 200
+expect "what is left of it" "$(answer '[.of, (.points | length)] | @csv')" 0,0
+expect "the map of no round" "$(get /distill/999/map)" 404
+
 # uploads for a version that there is now; every upload is used once
 expect "nothing new" "$(get /distill -X POST)" 409
 BASE=1 payload 2 24 >"$work/b"
