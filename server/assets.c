@@ -24,6 +24,7 @@
     X(overview,  "overview.js", JS)                         \
     X(releases,  "releases.js", JS)                         \
     X(rounds,    "rounds.js",   JS)                         \
+    X(session,   "session.js",  JS)                         \
     X(settings,  "settings.js", JS)                         \
     X(tokens,    "tokens.js",   JS)
 /* clang-format on */

@@ -49,6 +49,7 @@ const struct http_route routes[] = {
     {"POST", "/devices/{id}/feedback", devices_feedback, LIMIT_REPORT_BYTES, 0, json_type, ITSELF},
     {"GET", "/fleet", fleet_get, 0, 0, NULL, READ},
     {"GET", "/model", model_get, 0, 0, NULL, FOLLOW},
+    {"GET", "/me", me_get, 0, 0, NULL, FOLLOW},
     {"POST", "/enroll", enroll_post, LIMIT_ENROLL_BYTES, 0, json_type, ALL},
     {"GET", "/events", events_get, 0, 0, NULL, READ},
     {"GET", "/metrics", metrics_get, 0, 0, NULL, READ},

@@ -12,7 +12,7 @@ http_handler tokens_post, tokens_list, tokens_get, tokens_delete;
 http_handler distill_post, distill_list, distill_get, distill_delete, distill_map;
 http_handler deltas_list, deltas_get;
 http_handler manifest_get, manifest_put, unsigned_list, keys_get, keys_get_version;
-http_handler enroll_post;
+http_handler enroll_post, me_get;
 http_handler devices_put, devices_list, devices_get, devices_feedback, fleet_get;
 http_handler releases_list, releases_get, releases_halt, releases_resume, releases_rollback;
 http_handler model_get, contract_get;

@@ -32,6 +32,7 @@ enum status distill_map(struct http_request *request, struct err *err)
         status = text.len ? http_reply_text(request, 200, "application/json",
                                             (const char *)text.data, err)
                           : err_set(err, STATUS_NO_MEMORY, "out of memory");
+    http_reply_header(request, "Cache-Control", "no-store");
     buf_free(&text);
     if (status != STATUS_NOT_FOUND)
         return status;

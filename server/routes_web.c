@@ -40,6 +40,7 @@ static const char index_text[] =
     "  GET    /events?types=round,step    what happens, as it happens\n"
     "  GET    /model                      what is served     GET /healthz, /readyz, /metrics\n"
     "  POST   /enroll                     a one-time code becomes a device's token\n"
+    "  GET    /me                         whose token this is, and its role\n"
     "  GET    /openapi.yaml               all of it in detail\n"
     "\n"
     "Try:\n"

@@ -52,6 +52,17 @@ export async function ask(path, {method = 'GET', body, signal} = {}) {
         ? response.json() : response.text();
 }
 
+/* Saves a file under a name; a link could not show a token. */
+export async function download(path, name) {
+    const response = await fetch(url(path), {headers: headers()});
+    if (!response.ok) throw await problem(response);
+    const link = document.createElement('a');
+    link.href = URL.createObjectURL(await response.blob());
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+}
+
 /* ask, with null where there is no such thing. */
 export async function askOrNull(path, options) {
     try {

@@ -4,23 +4,24 @@
  *   events         kinds of events after which it reads its data again
  *   show(page)     builds its frame in page.root and returns a function that reads and draws
  *
- * and page is {root, id, query, signal (aborted when another page comes), on(type, listener),
- * act(promise maker): runs an action of the user's and shows what went wrong, refresh()}. */
+ * and page is {root, id, query, operator: may the user change things, signal (aborted when another page
+ * comes), on(type, listener), act(promise maker): runs an action of the user's and shows what went
+ * wrong, refresh()}. */
 import * as fleet from './fleet.js';
 import * as live from './live.js';
 import * as overview from './overview.js';
 import * as releases from './releases.js';
 import * as rounds from './rounds.js';
+import * as session from './session.js';
 import * as tokens from './tokens.js';
 import {ask, token} from './api.js';
-import {askToken} from './dialogs.js';
 import {el} from './dom.js';
 import {whenRefresh} from './format.js';
 
 const pages = {'': overview, fleet, rounds, releases, tokens};
 const REFRESH_APART = 700, REFRESH_ALWAYS = 20000;
 const at = (id) => document.getElementById(id);
-let leave = null;
+let leave = null, signingIn = false;
 
 /* '#/rounds/3?x=1' -> {name: 'rounds', id: '3', query} */
 function address() {
@@ -52,13 +53,6 @@ function trouble(root) {
     };
 }
 
-async function signIn(why) {
-    if (!await askToken(why)) return false;
-    at('token').hidden = false;
-    live.retry();
-    return true;
-}
-
 /* Runs work one at a time, and once more when it was wanted meanwhile. */
 function serial(work) {
     let running = false, wanted = false;
@@ -78,6 +72,7 @@ function serial(work) {
 function open() {
     const {name, id, query} = address();
     const module = pages[name];
+    if (signingIn) return;
     leave?.();
     mark(name);
     const main = at('main'), root = el('div', {class: 'page'}), stop = new AbortController();
@@ -97,12 +92,12 @@ function open() {
             root.setAttribute('aria-busy', 'false');
         } catch (error) {
             if (error.name === 'AbortError' || stop.signal.aborted) return;
-            if (error.status === 401 && await signIn(error.message)) refresh();
+            if (error.status === 401) outside(error.message);
             else if (error.status !== 0) wrong.show(error.message);
         }
     });
     const offs = [];
-    const page = {root, id, query, signal: stop.signal, refresh,
+    const page = {root, id, query, operator: session.mayOperate(), signal: stop.signal, refresh,
         on: (type, listener) => offs.push(live.on(type, listener)),
         act: async (make) => {
             actionFailed = false;
@@ -110,7 +105,10 @@ function open() {
             try {
                 return await make();
             } catch (error) {
-                if (error.status === 401 && await signIn(error.message)) return page.act(make);
+                if (error.status === 401) {
+                    outside(error.message);
+                    return null;
+                }
                 actionFailed = true;
                 wrong.show(error.message);
                 return null;
@@ -134,37 +132,80 @@ function open() {
     refresh();
 }
 
+/* ---- who looks? ---- */
+
+function showSession() {
+    const who = session.me();
+    at('nav').hidden = signingIn;
+    at('who').hidden = at('leave').hidden = !who?.name;
+    at('who').textContent = who?.name ? `${who.name}, ${who.role}` : '';
+    at('metrics').hidden = signingIn || Boolean(who?.name); /* a link shows no token */
+}
+
+/* Nobody is in, or no longer: the form takes the page's place until someone is. */
+async function outside(why) {
+    if (signingIn) return;
+    signingIn = true;
+    const was = session.me();
+    leave?.();
+    leave = null;
+    live.stop();
+    session.leave();
+    showSession();
+    banner({state: 'denied'});
+    document.title = 'Sign in · CD-CCA';
+    await session.signIn(at('main'), was ? `You were signed out: ${why}` : why);
+    signingIn = false;
+    inside();
+}
+
+function inside() {
+    showSession();
+    open();
+    live.start();
+}
+
+/* At the start. Without an answer the page opens for looking, and asks again when there is one. */
+async function enter() {
+    try {
+        await session.identify();
+        inside();
+    } catch (error) {
+        if (error.status === 401) {
+            outside(token.get() ? error.message : null);
+        } else {
+            open();
+            live.start();
+        }
+    }
+}
+
 /* ---- is the service there? ---- */
 
-const links = {open: 'live', wait: 'connecting', away: 'away', denied: 'no access'};
+const links = {open: 'live', wait: 'connecting', away: 'away', denied: 'signed out'};
 
 function banner({state, retry_ms: retry}) {
     const box = at('banner');
     at('link').dataset.state = state;
     at('link').textContent = links[state];
     document.body.dataset.link = state;
-    box.hidden = state !== 'away' && state !== 'denied';
-    if (state === 'away') {
-        box.replaceChildren(el('p', null, `${location.host} does not answer; what you see may be old. ` +
-            `Trying again within ${Math.ceil(retry / 1000)} s.`),
-        el('button', {type: 'button', onclick: live.retry}, 'Try now'));
-    } else if (state === 'denied') {
-        box.replaceChildren(el('p', null, 'This service asks for a token.'),
-            el('button', {type: 'button', onclick: () => signIn('A token with the role viewer shows ' +
-                'this page, one with the role operator also starts and stops things.')}, 'Enter a token'));
-    }
+    box.hidden = state !== 'away';
+    if (state !== 'away') return;
+    box.replaceChildren(el('p', null, `${location.host} does not answer; what you see may be old. ` +
+        `Trying again within ${Math.ceil(retry / 1000)} s.`),
+    el('button', {type: 'button', onclick: live.retry}, 'Try now'));
 }
 
 async function describe() {
     const health = await ask('healthz').catch(() => null);
     if (health?.program) at('program').textContent = health.program;
+    if (!session.me() && await session.identify().catch(() => null)) inside();
 }
 
-live.on('state', banner);
+live.on('state', (now) => now.state === 'denied' ? outside('The service no longer knows this token.') : banner(now));
 live.on('open', describe);
-at('token').hidden = !token.get();
-at('token').addEventListener('click', () => {
-    token.forget();
+at('leave').addEventListener('click', () => {
+    session.leave();
     location.reload();
 });
 at('skip').addEventListener('click', (event) => {
@@ -176,5 +217,4 @@ window.addEventListener('hashchange', () => {
     scrollTo(0, 0);
     at('main').focus({preventScroll: true});
 });
-open();
-live.start();
+enter();

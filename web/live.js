@@ -89,7 +89,7 @@ const sleep = (ms) => new Promise((resolve) => {
     };
 });
 
-export async function start() {
+async function run() {
     for (;;) {
         const wrong = await stream();
         if (paused) {
@@ -108,22 +108,29 @@ export async function start() {
     }
 }
 
+/* Lets the stream go until retry. */
+export function stop() {
+    paused = true;
+    current?.abort();
+}
+
 /* Tries at once: someone asked, a token was given, the tab is looked at again. */
 export function retry() {
     wait = WAIT_MIN;
+    paused = false;
     if (wake) wake();
+}
+
+let running = false;
+export function start() {
+    if (running) return retry();
+    running = true;
+    return run();
 }
 
 let hidden;
 document.addEventListener('visibilitychange', () => {
     clearTimeout(hidden);
-    if (document.hidden) {
-        hidden = setTimeout(() => {
-            paused = true;
-            current?.abort();
-        }, HIDDEN);
-    } else if (paused) {
-        paused = false;
-        retry();
-    }
+    if (document.hidden) hidden = setTimeout(stop, HIDDEN);
+    else if (paused) retry();
 });

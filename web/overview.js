@@ -130,6 +130,7 @@ function loopNow(page) {
             draw([round?.id, round?.state, waiting > 0], () => round
                 ? el('p', null, 'Round ', roundLink(round.id), ' ', state(round.state),
                     !isOpen(round) && waiting > 0 && ' There are new instances: a round can start.')
+                : waiting > 0 && !page.operator ? el('p', null, 'There are new instances and no round yet.')
                 : waiting > 0 ? hint('There are new instances and no round yet. Start one above, or:',
                     `curl -X POST ${location.origin}/distill`) : teachRound(location.origin));
         },

@@ -1,6 +1,6 @@
 /* releases.js: releases and their rollouts: the list, and one with its stages, its counts, its bytes
  * by tensor, and the three things that can be done to it. */
-import {ask, askOrNull} from './api.js';
+import {ask, askOrNull, download} from './api.js';
 import {confirmed} from './dialogs.js';
 import {badge, el, facts, hint, region, section, shares, table} from './dom.js';
 import {bytes, count, duration, number, percent, state, when} from './format.js';
@@ -110,6 +110,11 @@ const uploads = (ids) => el('p', null, ids.slice(0, 60).map((id, i) =>
     [i ? ', ' : '', el('a', {href: `#/tokens/${id}`}, String(id))]),
 ids.length > 60 ? ` and ${ids.length - 60} more` : '');
 
+const patchLink = (page, r) => el('a', {href: `deltas/${r.version}`, onclick: (event) => {
+    event.preventDefault();
+    page.act(() => download(`deltas/${r.version}`, `delta-${r.version}.zst`));
+}}, bytes(r.size));
+
 function showOne(page) {
     const {root, id, signal} = page;
     const body = el('div'), draw = region(body);
@@ -119,9 +124,9 @@ function showOne(page) {
         const r = await askOrNull(`releases/${id}`, {signal});
         draw(r, () => r ? [
             facts([['State', state(r.state), r.detail], ['From', `version ${r.base_version}`],
-                ['Patch', el('a', {href: `deltas/${r.version}`, download: `delta-${r.version}.zst`}, bytes(r.size))],
+                ['Patch', patchLink(page, r)],
                 ['Round', roundLink(r.round)], ['Created', when(r.created)]], 'tiles'),
-            el('div', {class: 'buttons'}, Object.keys(actions).filter((verb) => fits[verb](r.state))
+            page.operator && el('div', {class: 'buttons'}, Object.keys(actions).filter((verb) => fits[verb](r.state))
                 .map((verb) => button(page, r, verb))),
             section('Rollout', counts(r.counts), stages(r)),
             r.tensors && section('Bytes by tensor', tensors(r)),

@@ -5,7 +5,6 @@ import {chart} from './charts.js';
 import {confirmed} from './dialogs.js';
 import {el, facts, hint, region, section, table} from './dom.js';
 import {between, bytes, count, duration, number, percent, state, when} from './format.js';
-import {tokenMap} from './map.js';
 import {roundStarter} from './settings.js';
 import {runAgent} from './fleet.js';
 
@@ -102,7 +101,7 @@ function showList(page) {
                 before && el('a', {href: '#/rounds'}, '‹ Newest'),
                 found.next && el('a', {href: `#/rounds?before=${found.next}`}, 'Older ›')),
         ] : [el('p', {class: 'empty'}, 'No round yet.'), teachRound(location.origin),
-            hint('Then start one above, or:', `curl -X POST ${location.origin}/distill`)]);
+            page.operator && hint('Then start one above, or:', `curl -X POST ${location.origin}/distill`)]);
     };
 }
 
@@ -145,14 +144,16 @@ function showOne(page) {
     const top = el('div'), body = el('div'), running = el('div', {hidden: true});
     const curve = lossCurve(), progress = progressBar();
     const curvePanel = section('Training', running, curve.node);
-    const drawTop = region(top), drawBody = region(body), map = tokenMap(page, id);
-    running.append(progress.node, el('button', {type: 'button', class: 'danger', onclick: () => page.act(async () => {
+    const drawTop = region(top), drawBody = region(body);
+    const place = el('div');
+    let map = null;
+    running.append(progress.node, page.operator ? el('button', {type: 'button', class: 'danger', onclick: () => page.act(async () => {
         if (await confirmed(`Cancel round ${id}?`, 'It ends between two steps; its uploads are new again.',
             'Cancel the round', 'danger')) await ask(`distill/${id}`, {method: 'DELETE'});
-    })}, 'Cancel this round'));
+    })}, 'Cancel this round') : '');
     root.append(el('p', {class: 'path'}, el('a', {href: '#/rounds'}, 'Rounds')),
-        el('h1', null, `Round ${id}`), top, curvePanel, map.node, body);
-    page.closing = [curve.close, map.close];
+        el('h1', null, `Round ${id}`), top, curvePanel, place, body);
+    page.closing = [curve.close, () => map?.close()];
     page.on('step', (step) => {
         if (String(step.round) !== id) return;
         curve.add(step);
@@ -161,6 +162,10 @@ function showOne(page) {
     return async () => {
         const round = await askOrNull(`distill/${id}`, {signal});
         curvePanel.hidden = !round || round.cause === 'rollback';
+        if (!map) {
+            map = (await import('./map.js')).tokenMap(page, id); /* not needed for the first paint */
+            place.append(map.node);
+        }
         map.set(round, round && isOpen(round));
         if (!round) {
             drawTop(null, () => el('p', {class: 'empty'}, 'There is no such round.'));

@@ -43,6 +43,7 @@ function collect(form, fields) {
 
 /* A button that starts a round, and a form behind it; where to go with the new round's id. */
 export function roundStarter(page, gone) {
+    if (!page.operator) return el('p', {class: 'note'}, 'Rounds are started by operators, and by the service itself.');
     let fields = [];
     const inner = el('div', {class: 'fields'});
     const form = el('form', {onsubmit: (event) => {

@@ -29,8 +29,8 @@ const columns = (page) => [
     {head: 'Bytes', num: true, wide: true, cell: (u) => count(u.size)},
     {head: 'Round', num: true, cell: (u) => u.round ? roundLink(u.round) : badge('new', 'busy')},
     {head: 'Release', num: true, wide: true, cell: (u) => releaseLink(u.version)},
-    {head: 'Forget', cell: (u) => remove(page, u)},
-];
+    page.operator && {head: 'Forget', cell: (u) => remove(page, u)},
+].filter(Boolean);
 
 function showList(page) {
     const {root, query, signal} = page;
@@ -78,7 +78,7 @@ function showOne(page) {
                 ['Bytes an instance', bytes(u.size / u.instances)]], 'tiles'),
             section('Lineage', lineage(u)),
             section('Stored', facts([['SHA-256', el('code', null, u.sha256)]]),
-                remove(page, u, () => { location.hash = '#/tokens'; })),
+                page.operator && remove(page, u, () => { location.hash = '#/tokens'; })),
         ] : el('p', {class: 'empty'}, 'There is no such upload; it may have been deleted.'));
     };
 }

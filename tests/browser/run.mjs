@@ -23,6 +23,22 @@ async function shoot(tab, name) {
     if (shots) await tab.page.screenshot({path: `${shots}/${name}.png`, fullPage: true});
 }
 
+/* A service that asks for tokens, started by the first flow that wants it; a tab that has one. */
+const guarded = new Service(bin), held = {};
+
+async function guardedTab(name) {
+    if (!guarded.bearer) {
+        held.boss = guarded.bearer = guarded.token('add', '--role', 'operator', '--name', 'boss');
+        held.view = guarded.token('add', '--role', 'viewer', '--name', 'view');
+    }
+    const tab = await Tab.open(chrome, guarded.url, {away: true});
+    await tab.page.goto(guarded.url);
+    await tab.page.getByLabel('Token', {exact: true}).fill(held[name]);
+    await tab.button('Sign in').click();
+    await tab.page.locator('.page[aria-busy="false"]').waitFor();
+    return tab;
+}
+
 const flows = {
     async 'an empty service teaches what to run'() {
         const tab = await tabOpen();
@@ -38,7 +54,7 @@ const flows = {
     },
 
     async 'a round is started with settings and watched live'() {
-        for (const seed of [1, 2, 3]) await service.upload(seed, 64);
+        for (const seed of [1, 2, 3]) await service.upload(seed, 64, 0, seed === 3 ? 'd09999' : 'edge-1');
         const tab = await tabOpen();
         await tab.go('');
         await tab.page.getByText('Settings of the next round').click();
@@ -56,6 +72,24 @@ const flows = {
         await service.roundOver(1);
         await tab.sees('released');
         await until('all of the curve', async () => (await points()) > 100);
+        await tabClose(tab);
+    },
+
+    async 'a round shows its visual tokens, by device or by class'() {
+        await service.ask('devices/d09999', {method: 'PUT', body: {class: 'robot'}});
+        const tab = await tabOpen(), page = tab.page;
+        await tab.go('rounds/1');
+        await tab.sees('1,000 visual tokens, evenly from 1,536, of 2 devices');
+        const picture = page.getByRole('img', {name: /^Visual tokens by device.*1,000 visual tokens/});
+        await picture.waitFor();
+        const rows = page.getByRole('region', {name: 'Visual tokens by device'}).locator('tbody tr');
+        assert.match(await rows.nth(0).innerText(), /^edge-1\s+2\s+66[67]\s/);
+        assert.match(await rows.nth(1).innerText(), /^d09999\s+1\s+33[34]\s/);
+        await page.getByLabel('Colour by').selectOption('class');
+        await tab.sees('of 2 classes');
+        assert.match(await page.getByRole('region', {name: 'Visual tokens by class'}).innerText(), /robot/);
+        assert.deepEqual(await tab.violations(), []);
+        await shoot(tab, 'tokens-map');
         await tabClose(tab);
     },
 
@@ -120,6 +154,8 @@ const flows = {
         await tab.page.getByRole('dialog').getByRole('button', {name: 'Delete'}).click();
         await until('two are left', async () => (await tab.page.locator('tbody tr').count()) === 2);
         assert.equal((await service.ask('tokens')).uploads.length, 2);
+        await tab.go('rounds/1');
+        await tab.sees('evenly from 1,024');
         await tabClose(tab);
     },
 
@@ -187,6 +223,82 @@ const flows = {
         await tab.go('rounds/1');
         await tab.sees('libjs-chart.js');
         assert.ok(await tab.page.locator('figure tbody tr').count() > 10);
+        await tab.sees('Nearest is alike');
+        await tabClose(tab);
+    },
+
+    async 'where tokens are asked for, a wrong one is told apart from a right one'() {
+        await guarded.start('--auth');
+        const tab = await Tab.open(chrome, guarded.url, {away: true}), page = tab.page;
+        const enter = async (token) => {
+            await page.getByLabel('Token', {exact: true}).fill(token);
+            await page.keyboard.press('Enter');
+        };
+        const viewer = guarded.token('add', '--role', 'viewer', '--name', 'anna');
+        await page.goto(`${guarded.url}#/rounds`);
+        await tab.sees('Sign in');
+        assert.equal(await page.locator('nav#nav').isVisible(), false);
+        assert.equal(await page.locator('#token-wrong').isVisible(), false);
+        assert.deepEqual(await tab.violations(), []);
+        await shoot(tab, 'signin');
+        await enter(`cdcca_${'0'.repeat(64)}`);
+        await page.getByRole('alert').filter({hasText: 'token'}).waitFor();
+        await enter(guarded.token('add', '--role', 'device', '--name', 'kiosk-7'));
+        await tab.sees('the token of the device kiosk-7');
+        assert.equal(await page.evaluate(() => sessionStorage.length), 0);
+        assert.deepEqual(await tab.violations(), []);
+        await enter(viewer);
+        await tab.sees('Rounds are started by operators');
+        assert.equal(await page.locator('#who').innerText(), 'anna, viewer');
+        await page.locator('#link[data-state="open"]').waitFor();
+        await tabClose(tab);
+    },
+
+    async 'a viewer is offered nothing that would be refused, and hears what happens'() {
+        const tab = await guardedTab('view'), page = tab.page;
+        for (const seed of [1, 2]) await guarded.upload(seed, 32);
+        await tab.sees('upload 2');
+        await guarded.ask('distill', {method: 'POST', body: {steps: 20, batch: 8, holdout: 0}});
+        await guarded.roundOver(1);
+        await tab.sees('released');
+        for (const name of ['', 'rounds', 'rounds/1', 'releases/1', 'tokens', 'tokens/1']) {
+            await tab.go(name);
+            await page.locator('#who').waitFor();
+            const buttons = await page.locator('main button').allInnerTexts();
+            assert.deepEqual(buttons.filter((text) => text !== 'Copy'), [], name);
+            assert.deepEqual(await tab.violations(), [], name);
+        }
+        await tabClose(tab);
+    },
+
+    async 'an operator steers, takes a patch, and signs out'() {
+        const tab = await guardedTab('boss'), page = tab.page;
+        await tab.go('releases/1');
+        await tab.button('Halt').click();
+        await page.getByRole('dialog').getByRole('button', {name: 'Halt'}).click();
+        await tab.sees('halted by request');
+        const [file] = await Promise.all([page.waitForEvent('download'), page.locator('a[href="deltas/1"]').click()]);
+        assert.equal(file.suggestedFilename(), 'delta-1.zst');
+        await tab.button('Sign out').click();
+        await tab.sees('Sign in');
+        assert.equal(await page.evaluate(() => sessionStorage.length), 0);
+        await tabClose(tab);
+    },
+
+    async 'a token that ends while it is used leads back to the form, and from there to the page'() {
+        const tab = await guardedTab('view'), page = tab.page;
+        await tab.go('releases/1');
+        await page.locator('#link[data-state="open"]').waitFor();
+        const next = guarded.token('rotate', 'view', '--overlap', '0s');
+        await guarded.upload(3, 8);
+        await guarded.ask('releases/1/resume', {method: 'POST'});
+        await tab.sees('You were signed out');
+        assert.equal(await page.locator('#link').innerText(), 'signed out');
+        await page.getByLabel('Token', {exact: true}).fill(next);
+        await tab.button('Sign in').click();
+        await tab.sees('Bytes by tensor');
+        assert.equal(await page.locator('#who').innerText(), 'view, viewer');
+        await page.locator('#link[data-state="open"]').waitFor();
         await tabClose(tab);
     },
 };
@@ -205,4 +317,5 @@ for (const [name, flow] of Object.entries(flows)) {
 if (failed) console.log(service.logTail());
 await chrome.browser.close();
 await service.close();
+await guarded.close();
 process.exit(failed ? 1 : 0);

@@ -61,20 +61,31 @@ export class Service {
         rmSync(this.work, {recursive: true, force: true});
     }
 
+    /* cdcca-cloud token VERB ...: what it prints, a token for most verbs. */
+    token(...words) {
+        return execFileSync(join(this.bin, 'cdcca-cloud'), ['token', ...words, '--data', join(this.work, 'data')],
+            {encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore']}).trim();
+    }
+
+    /* What each request shows when the service asks for tokens. */
+    headers(more) {
+        return {...more, ...(this.bearer && {Authorization: `Bearer ${this.bearer}`})};
+    }
+
     async ask(path, {method = 'GET', body} = {}) {
         const response = await fetch(new URL(path, this.url), {method,
-            headers: body === undefined ? {} : {'Content-Type': 'application/json'},
+            headers: this.headers(body === undefined ? {} : {'Content-Type': 'application/json'}),
             body: body === undefined ? undefined : JSON.stringify(body)});
         const text = await response.text();
         if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);
         return text && response.headers.get('Content-Type').includes('json') ? JSON.parse(text) : text;
     }
 
-    async upload(seed, instances, base = 0) {
+    async upload(seed, instances, base = 0, device = 'edge-1') {
         const payload = execFileSync(join(this.bin, 'make_payload'), [join(this.work, 'student'),
-            String(seed), String(instances)], {env: {...process.env, BASE: String(base)}});
+            String(seed), String(instances)], {env: {...process.env, BASE: String(base), DEVICE: device}});
         const response = await fetch(new URL('tokens', this.url), {method: 'POST', body: payload,
-            headers: {'Content-Type': 'application/x-safetensors'}});
+            headers: this.headers({'Content-Type': 'application/x-safetensors'})});
         if (response.status !== 201) throw new Error(`upload: ${response.status} ${await response.text()}`);
     }
 

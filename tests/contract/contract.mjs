@@ -251,6 +251,8 @@ async function events() {
 
 async function service() {
     await call('getModel', { expect: 200, as: 'device' });
+    for (const as of ['operator', 'viewer', 'device'])
+        if ((await call('getMe', { expect: 200, as })).json.role !== as) problem('getMe', `${as} is another`);
     await call('getMetrics', { expect: 200, as: 'viewer' });
     for (const name of ['getHealth', 'getReady', 'getIndex']) await call(name, { expect: 200, as: null });
     const page = { Accept: 'text/html' };

@@ -56,6 +56,10 @@ awk '/^  \// {path = $1; sub(":", "", path)} /^    (get|post|put|delete):$/ {
 tail -n +2 "$here/../data/roles/table" | awk '{print $1, $2}' | sort >"$work/table"
 diff "$work/contract" "$work/table" || die "the table and the contract name other routes"
 
+expect "whose token" "$(ask GET /me "$viewer")" 200
+expect "its role" "$(answer .role)" viewer
+expect "its name" "$(ask GET /me "$operator" >/dev/null; answer .name)" boss
+
 # --- a device acts for itself ---
 
 stored() { curl -sS -H "Authorization: Bearer $operator" "$url/tokens" | jq '.uploads | length'; }
