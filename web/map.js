@@ -8,7 +8,8 @@ import {count, percent} from './format.js';
 const COLOURED = 8;
 
 /* Points by what key says of them, the largest group first: {name, points, uploads, kin: how many
- * have their nearest neighbour, other uploads' points alone counted, in the group; of: among how many}. */
+ * have their nearest neighbour, among other uploads' points, in the group; of: among how many, 0 for a
+ * group of one upload, which has no such neighbour}. */
 function groups(points, key) {
     const by = new Map();
     for (const point of points) {
@@ -20,6 +21,7 @@ function groups(points, key) {
         group.of += point.nearest ? 1 : 0;
         group.kin += point.nearest && key(point.nearest) === name ? 1 : 0;
     }
+    for (const group of by.values()) if (group.uploads.size < 2) group.kin = group.of = 0;
     return [...by.values()].sort((a, b) => b.points.length - a.points.length);
 }
 
@@ -74,8 +76,8 @@ function picture(map, by, choose) {
     return {close: plot.close, node: el('div', {class: 'pair'}, plot.node, el('div', null,
         el('div', {class: 'field'}, el('label', {for: 'map-by'}, 'Colour by'), select),
         el('p', null, said), legend(by, parts), el('p', {class: 'note'}, 'Laid out by t-SNE: what lies together looked ' +
-        'alike to the encoder; distances between groups and their sizes mean little. Who has a place of his own ' +
-        'sees a world of his own. Larger marks: the mean of an image\'s tokens that were not sent, mostly its ' +
+        'alike to the encoder; distances between groups and their sizes mean little. Who keeps to one place ' +
+        'sees a world of its own. Larger marks: the mean of an image\'s tokens that were not sent, mostly its ' +
         'background.')))};
 }
 

@@ -112,6 +112,8 @@ function gateRow(name, before, after) {
 }
 
 function gate(report) {
+    if (!report.held)
+        return [el('p', null, state(report.passed ? 'passed' : 'rejected'), ' No instance was held back, so there was nothing to compare on.')];
     const rows = [gateRow('Held back from this round', report.agreement_before, report.agreement_after)];
     if (report.replay_before >= 0)
         rows.push(gateRow('Replay of earlier uploads', report.replay_before, report.replay_after));
