@@ -7,6 +7,7 @@ const short = new Intl.NumberFormat('en', {maximumSignificantDigits: 3});
 const day = new Intl.DateTimeFormat(undefined, {dateStyle: 'medium', timeStyle: 'medium'});
 
 export const count = (n) => n === undefined ? '–' : whole.format(n);
+export const counted = (n, what) => `${count(n)} ${what}${n === 1 ? '' : 's'}`;
 export const number = (n) => n === undefined || n === null ? '–' : short.format(n);
 export const percent = (share) => share === undefined || share < 0 ? '–' : `${Number((share * 100).toFixed(1))}%`;
 

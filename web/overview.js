@@ -4,7 +4,7 @@ import {ask} from './api.js';
 import {chart} from './charts.js';
 import {el, facts, hint, region, section, shares, table} from './dom.js';
 import {groupTable, groupsBy, healthParts, runAgent} from './fleet.js';
-import {bytes, count, number, percent, state, times, when} from './format.js';
+import {bytes, count, counted, number, percent, state, times, when} from './format.js';
 import {isOpen, lossCurve, progressBar, releaseLink, roundLink, teachRound} from './rounds.js';
 import {roundStarter} from './settings.js';
 
@@ -72,8 +72,9 @@ function byteTable(model, cost) {
         {head: 'Compared', num: true, cell: (r) => r.size === r.than ? '1×' : times(r.size, r.than)},
     ], rows, {hideCaption: true}),
     bits !== null && el('p', {class: 'note'}, `The newest patch takes ${number(bits)} bits for each of ` +
-        `${count(model.trainable.parameters)} trainable parameters. What JPEG would have taken is known to ` +
-        'the agents alone: see the loop\'s report.')];
+        `${count(model.trainable.parameters)} trainable parameters. A JPEG takes far less ` +
+        'than the raw pixels, often as little as the tokens; the agents alone see images, and their report ' +
+        '(./quickstart demo) has it.')];
 }
 
 function resultCharts() {
@@ -102,7 +103,7 @@ function lately(page) {
     page.on('upload', (u) => {
         none.remove();
         list.prepend(el('li', null, el('a', {href: `#/tokens/${u.id}`}, `upload ${u.id}`),
-            ` of ${u.device}: ${count(u.instances)} instances, ${bytes(u.size)}, `, when(new Date().toISOString())));
+            ` of ${u.device}: ${counted(u.instances, 'instance')}, ${bytes(u.size)}, `, when(new Date().toISOString())));
         while (list.children.length > 5) list.lastChild.remove();
     });
     return [none, list];
@@ -110,6 +111,7 @@ function lately(page) {
 
 function loopNow(page) {
     const curve = lossCurve(), progress = progressBar();
+    const starter = roundStarter(page, page.refresh);
     const text = el('div'), draw = region(text), live = el('div', null, progress.node);
     let shown = null;
     page.on('step', (step) => {
@@ -119,13 +121,13 @@ function loopNow(page) {
         return null;
     });
     return {
-        nodes: [text, live, curve.node], close: curve.close,
+        nodes: [starter, text, live, curve.node], close: curve.close,
         set(round, waiting) {
             if (round?.id !== shown) curve.clear();
             shown = round?.id ?? null;
             live.hidden = !round || !isOpen(round);
-            curve.node.hidden = !round || round.cause === 'rollback';
-            if (round?.progress) progress.set(round.progress);
+            starter.hidden = Boolean(round && isOpen(round));
+            progress.set(round?.progress);
             if (round) curve.set(round.report ?? round.progress);
             draw([round?.id, round?.state, waiting > 0], () => round
                 ? el('p', null, 'Round ', roundLink(round.id), ' ', state(round.state),
@@ -158,8 +160,8 @@ export function show(page) {
     results.append(el('div', {class: 'pair'}, charts.nodes), comparison);
     root.append(el('h1', null, 'Overview'), head,
         el('div', {class: 'pair'},
-            section('The loop now', roundStarter(page, page.refresh), now.nodes, lately(page)),
-            section('Fleet', who)),
+            section('The loop now', now.nodes),
+            el('div', null, section('Fleet', who), section('Uploads just in', lately(page)))),
         section('Results', nothing, results));
     page.closing = [now.close, charts.close];
     return async () => {

@@ -24,7 +24,10 @@ export function lossCurve() {
         say: (d) => d.labels.length ? `${d.labels.length} points, from ${number(d.values[0][0])} to ` +
             `${number(d.values[0].at(-1))}` : 'No step yet'});
     let steps = [], losses = [];
-    const put = () => plot.draw({labels: steps, values: [losses]});
+    const put = () => {
+        plot.node.hidden = steps.length === 0;
+        plot.draw({labels: steps, values: [losses]});
+    };
     return {
         node: plot.node, close: plot.close,
         set(part) {
@@ -70,7 +73,7 @@ const columns = [
     {head: 'Round', cell: (r) => roundLink(r.id)},
     {head: 'State', cell: (r) => state(r.state)},
     {head: 'Cause', wide: true, cell: (r) => causes[r.cause] ?? r.cause},
-    {head: 'Instances', num: true, cell: (r) => count(r.instances)},
+    {head: 'Instances', num: true, wide: true, cell: (r) => count(r.instances)},
     {head: 'Agreement', num: true, cell: (r) => gateText(r.report, 'agreement')},
     {head: 'Loss', num: true, wide: true, cell: (r) => r.report?.loss_first === undefined ? '–'
         : `${number(r.report.loss_first)} → ${number(r.report.loss_last)}`},
@@ -122,12 +125,20 @@ function gate(report) {
     table('Gate', [
         {head: 'On', wrap: true, cell: (r) => r.name}, {head: 'Before', num: true, cell: (r) => percent(r.before)},
         {head: 'After', num: true, cell: (r) => percent(r.after)},
-        {head: 'Change', num: true, cell: (r) => `${r.change < 0 ? '−' : '+'}${percent(Math.abs(r.change))}`},
+        {head: 'Change', num: true, cell: (r) => el('span', {class: r.change < 0 && 'falls'},
+            `${r.change < 0 ? '−' : '+'}${percent(Math.abs(r.change))}`)},
     ], rows, {hideCaption: true})];
 }
 
+const leftOut = {unusable: 'Left out: unusable', over_share: 'Left out: over a device\'s share',
+    strange: 'Left out: not like an image'};
+const believed = {believed: 'Corrections believed', over_share: 'Corrections over a share', doubted: 'Corrections doubted'};
+const some = (counts, words) => Object.entries(words).filter(([key]) => counts?.[key] > 0)
+    .map(([key, text]) => [text, count(counts[key])]);
+
 const reportFacts = (report) => facts([
-    ['Instances', count(report.instances)], ['Trained on', count(report.trained)],
+    ['Devices', count(report.devices)], ['Instances', count(report.instances)], ['Trained on', count(report.trained)],
+    ...some(report.left_out, leftOut), ...some(report.corrections, believed),
     ['Loss, first step', number(report.loss_first)], ['Loss, last step', number(report.loss_last)],
     ['Took', duration(report.seconds)], ['of it the teacher', duration(report.teacher_seconds)]]);
 

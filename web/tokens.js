@@ -10,7 +10,7 @@ export const title = 'Tokens', events = ['upload', 'round'];
 const ROWS = 50, NEWEST = Number.MAX_SAFE_INTEGER;
 
 function remove(page, upload, gone) {
-    return el('button', {type: 'button', class: 'quiet', 'data-key': `delete-${upload.id}`,
+    return el('button', {type: 'button', class: gone ? 'danger' : 'quiet', 'data-key': `delete-${upload.id}`,
         'aria-label': `Delete upload ${upload.id}`, onclick: () => page.act(async () => {
             const text = `Row and bytes of the upload of ${upload.device} are removed for good. ` +
                 'What a round has learnt from it stays learnt.';

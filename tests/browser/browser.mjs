@@ -4,6 +4,8 @@ import {createRequire} from 'node:module';
 import {readFileSync} from 'node:fs';
 import {join} from 'node:path';
 
+const PATIENCE = 120000; /* milliseconds for what must come; a machine may be busy */
+
 export async function browserOpen(modules) {
     const load = createRequire(join(modules, 'x.cjs'));
     const {chromium} = load('playwright-core');
@@ -21,6 +23,7 @@ export class Tab {
         Object.assign(tab, {url, axe, away, wrong: []});
         tab.context = await browser.newContext({viewport: {width: 1280, height: 860},
             reducedMotion: 'reduce', ...context});
+        tab.context.setDefaultTimeout(PATIENCE);
         tab.page = await tab.context.newPage();
         if (blocked) await tab.page.route(blocked, (route) => route.fulfill({status: 404}));
         tab.page.on('console', (message) => {
@@ -52,7 +55,7 @@ export class Tab {
     }
 
     async sees(text, selector = '#main') {
-        await this.page.locator(selector).filter({hasText: text}).first().waitFor({timeout: 30000});
+        await this.page.locator(selector).filter({hasText: text}).first().waitFor();
     }
 
     button(name) {
