@@ -5,7 +5,7 @@ import {chart} from './charts.js';
 import {confirmed} from './dialogs.js';
 import {el, facts, hint, region, section, table} from './dom.js';
 import {between, bytes, count, duration, number, percent, state, when} from './format.js';
-import {roundStarter} from './settings.js';
+import {roundStarter, settingWords} from './settings.js';
 import {runAgent} from './fleet.js';
 
 export const title = 'Rounds', events = ['round', 'release'];
@@ -193,7 +193,7 @@ function showOne(page) {
             el('div', {class: 'pair'},
                 report?.agreement_before !== undefined && section('Gate', gate(report)),
                 report?.seconds !== undefined && section('Report', reportFacts(report))),
-            section('Settings', facts(Object.entries(settings).map(([k, v]) => [k, String(v)])))]);
+            section('Settings', facts(Object.entries(settings).map(([k, v]) => [settingWords[k] ?? k, String(v)])))]);
     };
 }
 

@@ -3,7 +3,7 @@ import {ask} from './api.js';
 import {settingsFields} from './contract.js';
 import {el} from './dom.js';
 
-const words = {
+export const settingWords = {
     steps: 'Steps', batch: 'Batch', lr: 'Learning rate', clip: 'Gradient clip', labels: 'Labels',
     query: 'Query loss', repr: 'Representation loss', ce: 'Cross-entropy', kl: 'Divergence',
     temperature: 'Temperature', holdout: 'Held back', seed: 'Seed', budget_bytes: 'Patch budget, bytes',
@@ -28,7 +28,7 @@ function control(field) {
 
 function row(field) {
     return el('div', {class: 'field'},
-        el('label', {for: `set-${field.name}`}, words[field.name] ?? field.name), control(field),
+        el('label', {for: `set-${field.name}`}, settingWords[field.name] ?? field.name), control(field),
         el('p', {class: 'note', id: `set-${field.name}-note`}, range(field)));
 }
 

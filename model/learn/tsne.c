@@ -59,7 +59,8 @@ static void row_scale(const double *d, int n, int i, double *nearest, double *me
     *mean = sum / (n - 1);
 }
 
-/* p: (n), the row's Gaussian of precision beta over its scale; returns its entropy in nats. */
+/* p: (n), the row's Gaussian of precision beta; returns its entropy in nats. The nearest point
+ * counts as 1, so the sum is never less. */
 static double row_gaussian(const double *d, int n, int i, double nearest, double beta, double *p)
 {
     double sum = 0, energy = 0;
@@ -71,7 +72,7 @@ static double row_gaussian(const double *d, int n, int i, double nearest, double
     }
     for (int j = 0; j < n; j++)
         p[j] /= sum;
-    return log(sum) + energy / sum;
+    return log(fmax(sum, 1)) + energy / sum;
 }
 
 /* The entropy falls as beta grows, so bisection finds the width; equal neighbours may not let it
