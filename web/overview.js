@@ -88,6 +88,7 @@ function resultCharts() {
     return {nodes: [agreement.node, size.node], close: () => { agreement.close(); size.close(); },
         draw(rounds, cost) {
             const gated = rounds.filter((r) => r.report?.agreement_before !== undefined).reverse();
+            agreement.node.hidden = gated.length === 0;
             const known = (n) => n === undefined || n < 0 ? null : n;
             agreement.draw({labels: gated.map((r) => r.id), values: [
                 gated.map((r) => known(r.report.agreement_after)), gated.map((r) => known(r.report.agreement_before)),
