@@ -138,7 +138,7 @@ function showSession() {
     const who = session.me();
     at('nav').hidden = signingIn;
     at('who').hidden = at('leave').hidden = !who?.name;
-    at('who').textContent = who?.name ? `${who.name}, ${who.role}` : '';
+    at('who').textContent = who?.name ? `${who.role} ${who.name}` : '';
     at('metrics').hidden = signingIn || Boolean(who?.name); /* a link shows no token */
 }
 

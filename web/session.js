@@ -34,7 +34,7 @@ export function signIn(main, why) {
         const refuse = (text) => {
             leave();
             wrong.hidden = false;
-            wrong.textContent = text;
+            wrong.textContent = text[0].toUpperCase() + text.slice(1);
             field.setAttribute('aria-invalid', 'true');
             field.select();
             field.focus();

@@ -249,7 +249,7 @@ const flows = {
         assert.deepEqual(await tab.violations(), []);
         await enter(viewer);
         await tab.sees('Rounds are started by operators');
-        assert.equal(await page.locator('#who').innerText(), 'anna, viewer');
+        assert.equal(await page.locator('#who').innerText(), 'viewer anna');
         await page.locator('#link[data-state="open"]').waitFor();
         await tabClose(tab);
     },
@@ -298,7 +298,7 @@ const flows = {
         await page.getByLabel('Token', {exact: true}).fill(next);
         await tab.button('Sign in').click();
         await tab.sees('Bytes by tensor');
-        assert.equal(await page.locator('#who').innerText(), 'view, viewer');
+        assert.equal(await page.locator('#who').innerText(), 'viewer view');
         await page.locator('#link[data-state="open"]').waitFor();
         await tabClose(tab);
     },
