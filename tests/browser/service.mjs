@@ -64,7 +64,7 @@ export class Service {
     /* cdcca-cloud token VERB ...: what it prints, a token for most verbs. */
     token(...words) {
         return execFileSync(join(this.bin, 'cdcca-cloud'), ['token', ...words, '--data', join(this.work, 'data')],
-            {encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore']}).trim();
+            {encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe']}).trim();
     }
 
     /* What each request shows when the service asks for tokens. */
