@@ -72,7 +72,7 @@ static double row_gaussian(const double *d, int n, int i, double nearest, double
     }
     for (int j = 0; j < n; j++)
         p[j] /= sum;
-    return log(fmax(sum, 1)) + energy / sum;
+    return log(sum) + energy / sum;
 }
 
 /* The entropy falls as beta grows, so bisection finds the width; equal neighbours may not let it

@@ -58,7 +58,7 @@ static void test_rows_have_the_perplexity(void **state)
         x[2 * i] = (float)(1e3 * cos(2 * 3.14159265358979 * i / N));
         x[2 * i + 1] = (float)(1e3 * sin(2 * 3.14159265358979 * i / N));
     }
-    for (double wanted = 2; wanted < 20; wanted += 3) {
+    for (int wanted = 2; wanted < 20; wanted += 3) {
         double sum = 0;
         assert_int_equal(tsne_affinities(x, N, 2, wanted, p, NULL), STATUS_OK);
         for (int i = 0; i < N; i++) {
@@ -84,7 +84,7 @@ static int strangers(const double *y)
     int count = 0;
     for (int i = 0; i < N; i++) {
         int nearest = -1;
-        double least = INFINITY;
+        double least = HUGE_VAL;
         for (int j = 0; j < N; j++) {
             double d = hypot(y[2 * i] - y[2 * j], y[2 * i + 1] - y[2 * j + 1]);
             if (j != i && d < least) {
