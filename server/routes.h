@@ -17,7 +17,7 @@ http_handler devices_put, devices_list, devices_get, devices_feedback, fleet_get
 http_handler releases_list, releases_get, releases_halt, releases_resume, releases_rollback;
 http_handler model_get, contract_get;
 http_handler events_get, metrics_get, health_get, ready_get;
-http_handler index_get, web_get, vendor_get;
+http_handler index_get, docs_get, problems_get, web_get, vendor_get;
 
 /* What a list handler collects: an array, and whether memory ran out on the way. */
 struct listing {
