@@ -112,6 +112,7 @@ static enum status problem_page(const struct problem_kind *kind, struct buf *out
                    "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
                    "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
                    "<meta name=\"color-scheme\" content=\"light dark\">\n<title>%s</title>\n"
+                   "<link rel=\"icon\" href=\"../web/icon.svg\">\n"
                    "<link rel=\"stylesheet\" href=\"../web/style.css\">\n</head>\n<body>\n<main>\n"
                    "<h1><code>%s%s</code></h1>\n<p>HTTP status %s</p>\n"
                    "<section class=\"panel\">\n<h2>What it means</h2>\n<p>",

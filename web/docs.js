@@ -57,7 +57,7 @@ function shape(schema, required = false) {
     }
     const said = (text) => el('span', {class: 'type'}, text);
     if (schema.oneOf) return [said('one of'), mark, note, el('ul', {class: 'fields-of'}, schema.oneOf.map((one) => el('li', null, shape(one))))];
-    if (schema.type === 'array' && schema.items) return [said(['array', ...bounds(schema)].filter(Boolean).join(', ')), ' of ', shape(schema.items), mark, note];
+    if (schema.type === 'array' && schema.items) return [said(['array', ...bounds(schema)].filter(Boolean).join(', ')), mark, note, ' of ', shape(schema.items)];
     const pattern = schema.pattern && [' ', el('code', null, schema.pattern)];
     return [said(typeText(schema)), pattern, mark, note, schema.properties && fields(schema)];
 }
@@ -112,12 +112,11 @@ function curlLine({method, path, operation, parameters}) {
         json && `-d ${quoted(JSON.stringify(exampleOf(json)))}`].filter(Boolean).join(' ');
 }
 
-function parametersTable(parameters) {
-    return parameters.length > 0 && table('Parameters', [
-        {head: 'Name', cell: (one) => el('code', null, one.name)},
-        {head: 'In', cell: (one) => one.required ? `${one.in}, required` : one.in},
+function parametersTable(parameters, operation) {
+    return parameters.length > 0 && [el('h4', null, 'Parameters'), table(`Parameters of ${operation}`, [
+        {head: 'Name', cell: (one) => [el('code', null, one.name), el('div', {class: 'type'}, one.required ? `${one.in}, required` : one.in)]},
         {head: 'What', cell: (one) => [prose(one.description), el('p', null, shape(one.schema))]},
-    ], parameters);
+    ], parameters, {hideCaption: true})];
 }
 
 function operationOf(item) {
@@ -128,7 +127,7 @@ function operationOf(item) {
         el('p', {class: 'summary'}, operation.summary),
         prose(operation.description),
         el('p', null, operation['x-roles'].map((role) => el('span', {class: 'badge'}, role))),
-        parametersTable(parameters),
+        parametersTable(parameters, operation.operationId),
         body && [el('h4', null, body.required ? 'Body, required' : 'Body'), prose(body.description), bodies(body.content)],
         el('h4', null, 'With curl'), el('pre', null, el('code', null, curlLine(item))),
         el('h4', null, 'Answers'), Object.entries(operation.responses).map(responseOf));
