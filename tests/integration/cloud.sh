@@ -5,6 +5,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 bin=$(readlink -f "$1")
 work=$(mktemp -d /tmp/cdcca-cloud-XXXXXX)
 cloud_pid=''
+witness_pid=''
 port=0
 url=''
 
@@ -16,9 +17,23 @@ die() {
 
 cleanup() {
     if [ -n "$cloud_pid" ]; then kill -9 "$cloud_pid" 2>/dev/null || true; fi
+    if [ -n "$witness_pid" ]; then kill -9 "$witness_pid" 2>/dev/null || true; fi
     rm -rf "$work"
 }
 trap cleanup EXIT
+
+# witness: $url leads through tests/contract/witness.mjs, which holds what it sees against the
+# contract and writes that to the file CDCCA_WITNESS. One for a test, whatever cloud is behind it.
+witness() {
+    echo "$port" >"$work/upstream"
+    if [ -z "$witness_pid" ]; then
+        node "$here/../contract/witness.mjs" "$here/../../openapi/openapi.yaml" "$work/upstream" \
+            "$CDCCA_WITNESS" >"$work/witness" &
+        witness_pid=$!
+        for _ in $(seq 100); do [ -s "$work/witness" ] || sleep 0.1; done
+    fi
+    url=http://127.0.0.1:$(cat "$work/witness")
+}
 
 # cloud_start OPTION...: on a free port; waits until it listens
 cloud_start() {
@@ -31,6 +46,7 @@ cloud_start() {
         url=$(sed -n 's|.*listening on \(https*://[^"]*\).*|\1|p' "$work/cloud.log")
         if [ -n "$url" ]; then
             port=${url##*:}
+            case ${CDCCA_WITNESS:+$url} in http://*) witness ;; esac
             return 0
         fi
         kill -0 "$cloud_pid" 2>/dev/null || die "the cloud did not start"
