@@ -18,19 +18,29 @@ die() {
 cleanup() {
     if [ -n "$cloud_pid" ]; then kill -9 "$cloud_pid" 2>/dev/null || true; fi
     if [ -n "$witness_pid" ]; then kill -9 "$witness_pid" 2>/dev/null || true; fi
+    local wrong
+    wrong=$(grep '^FAIL' "$work/exchanges" 2>/dev/null || true)
     rm -rf "$work"
+    [ -z "$wrong" ] || {
+        echo "openapi.yaml does not say: $(head -c 4000 <<<"$wrong")" >&2
+        exit 1
+    }
 }
 trap cleanup EXIT
 
-# witness: $url leads through tests/contract/witness.mjs, which holds what it sees against the
-# contract and writes that to the file CDCCA_WITNESS. One for a test, whatever cloud is behind it.
+# witness: where the packages of tests/contract are (install.sh), the clients of an integration test
+# reach the cloud through witness.mjs: it holds each exchange against the contract, and what is wrong
+# fails the test at its end. One for a test, whatever cloud is behind it.
 witness() {
+    [ -f "$here/../contract/node_modules/.of-lock" ] && [ "$(dirname "$(readlink -f "$0")")" = "$here" ] || return 0
     echo "$port" >"$work/upstream"
     if [ -z "$witness_pid" ]; then
+        : >"$work/exchanges"
         node "$here/../contract/witness.mjs" "$here/../../openapi/openapi.yaml" "$work/upstream" \
-            "$CDCCA_WITNESS" >"$work/witness" &
+            "$work/exchanges" >"$work/witness" &
         witness_pid=$!
-        for _ in $(seq 100); do [ -s "$work/witness" ] || sleep 0.1; done
+        disown
+        for _ in $(seq 300); do [ -s "$work/witness" ] || sleep 0.1; done
     fi
     url=http://127.0.0.1:$(cat "$work/witness")
 }
@@ -46,7 +56,7 @@ cloud_start() {
         url=$(sed -n 's|.*listening on \(https*://[^"]*\).*|\1|p' "$work/cloud.log")
         if [ -n "$url" ]; then
             port=${url##*:}
-            case ${CDCCA_WITNESS:+$url} in http://*) witness ;; esac
+            case $url in http://*) witness ;; esac
             return 0
         fi
         kill -0 "$cloud_pid" 2>/dev/null || die "the cloud did not start"

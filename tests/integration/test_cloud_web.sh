@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The dashboard over HTTP: who gets the page at /, what it may load, conditional requests, names that
-# lead nowhere.
+# The pages over HTTP: who gets the dashboard at / and the contract at /docs, what they may load,
+# conditional requests, names that lead nowhere.
 source "$(dirname "$0")/cloud.sh"
 cloud_start
 
@@ -16,6 +16,13 @@ expect "its type" "$(header Content-Type)" "text/html; charset=utf-8"
 expect "what it varies by" "$(header Vary)" Accept
 header Content-Security-Policy | grep -q "^default-src 'self';" || die "no policy: $(header Content-Security-Policy)"
 cmp -s "$work/answer" "$here/../../web/index.html" || die "the page is another"
+
+expect "/docs for a browser" "$(get /docs -D "$work/head" -H 'Accept: text/html')" 200
+cmp -s "$work/answer" "$here/../../web/docs.html" || die "the contract's page is another"
+expect "/docs for curl" "$(get /docs -D "$work/head")" 200
+cmp -s "$work/answer" "$here/../../openapi/openapi.yaml" || die "the contract is another"
+expect "what a problem means" "$(get "$(curl -sS "$url/nowhere" | jq -r .type)")" 200
+grep -q 'HTTP status 404' "$work/answer" || die "the type does not lead to its page"
 
 expect "a module" "$(get /web/app.js -D "$work/head")" 200
 cmp -s "$work/answer" "$here/../../web/app.js" || die "the module is another"
