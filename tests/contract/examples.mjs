@@ -1,7 +1,7 @@
 // examples.mjs FILE...: each operation of the contracts shows what it takes and gives: an example of
 // every JSON and text/event-stream body and of every path parameter, and each is as its schema says.
 // An error's example has the status that it stands under.
-import { Contract } from './file.mjs';
+import { contractRead } from './file.mjs';
 
 const SHOWN = ['application/json', 'application/problem+json', 'text/event-stream'];
 
@@ -41,7 +41,7 @@ function operation(contract, item, wrong) {
 const failures = [];
 let count = 0;
 for (const file of process.argv.slice(2)) {
-    const contract = new Contract(file);
+    const contract = contractRead(file);
     for (const [name, item] of contract.operations) {
         operation(contract, item, (text) => failures.push(`${name}: ${text}`));
         count++;

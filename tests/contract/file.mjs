@@ -20,11 +20,11 @@ function closed(node) {
 const escaped = (part) => part.replaceAll('~', '~0').replaceAll('/', '~1').replaceAll('{', '%7B').replaceAll('}', '%7D');
 
 export class Contract {
-    // anywhere: the statuses that any operation may answer, with the file's Problem as their body
-    constructor(file, { anywhere = [] } = {}) {
+    // anywhere: the statuses that any operation may answer, in the form of the file's response `errors`
+    constructor(file, { anywhere = [], errors = null } = {}) {
         this.text = readFileSync(file, 'utf8');
         this.file = parse(this.text);
-        this.anywhere = anywhere;
+        Object.assign(this, { anywhere, errors });
         this.ajv = new Ajv2020({ strict: false, allErrors: true });
         addFormats(this.ajv);
         this.ajv.addSchema(this.file, 'said').addSchema(closed(this.file), 'answered');
@@ -83,11 +83,10 @@ export class Contract {
 
     // What an answer {status, header(name), body, head} has that the contract does not say, as texts.
     check(item, answer) {
-        const problems = [], listed = item?.operation.responses[answer.status];
-        const general = !listed && this.anywhere.includes(answer.status) && this.file.components.responses.BadRequest;
-        const response = this.resolve(listed ?? (general || null));
-        if (!response) return [`the contract does not list this status`, answer.body.toString().slice(0, 200)];
-        const base = listed?.$ref ?? (listed ? this.at(item, 'responses', String(answer.status)) : '#/components/responses/BadRequest');
+        const problems = [], general = this.anywhere.includes(answer.status) && { $ref: `#/components/responses/${this.errors}` };
+        const listed = item.operation.responses[answer.status] ?? (general || null);
+        if (!listed) return ['the contract does not list this status', answer.body.toString().slice(0, 200)];
+        const response = this.resolve(listed), base = listed.$ref ?? this.at(item, 'responses', String(answer.status));
         this.checkHeaders(response, answer.header, problems);
         this.checkBody(response, base, answer, problems);
         return problems;
@@ -109,7 +108,8 @@ export class Contract {
     }
 }
 
-// The cloud's: what openapi.yaml says of every operation.
-export function cloudContract(file) {
-    return new Contract(file, { anywhere: [400, 408, 414, 431, 503] });
+// openapi.yaml or edge.yaml: what each says, in its description, of every operation.
+export function contractRead(file) {
+    const errors = file.endsWith('edge.yaml') ? 'Error' : 'BadRequest';
+    return new Contract(file, { anywhere: [400, 408, 414, 431, 503], errors });
 }

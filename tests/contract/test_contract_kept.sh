@@ -1,17 +1,20 @@
 #!/usr/bin/env bash
-# test_contract_kept.sh BUILD: openapi/openapi.yaml is lint-free, breaks nothing that was released, and a
-# running cloud keeps it (contract.mjs).
+# test_contract_kept.sh BUILD: the contracts are lint-free and full of examples; openapi.yaml breaks nothing
+# that was released, and a running cloud keeps it (contract.mjs).
+"$(dirname "$0")/install.sh" || exit $?
+source "$(dirname "$0")/../integration/cloud.sh"
 cd "$(dirname "$(readlink -f "$0")")"
-./install.sh || exit $?
-source ../integration/cloud.sh
 contract=../../openapi/openapi.yaml
 
 REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true npx redocly lint \
-    --config ../../openapi/redocly.yaml "$contract" >"$work/answer" 2>&1 || die "$(cat "$work/answer")"
+    --config ../../openapi/redocly.yaml "$contract" ../../openapi/edge.yaml >"$work/answer" 2>&1 ||
+    die "$(cat "$work/answer")"
 ! grep -q 'warning' "$work/answer" || die "$(cat "$work/answer")"
 for released in ../../openapi/released/*.yaml; do
     node breaking.mjs "$released" "$contract" || die "clients of $released would break"
 done
+node examples.mjs "$contract" ../../openapi/edge.yaml || die "not each operation shows what it takes and gives"
+node yaml_test.mjs "$contract" || die "the page at /docs would read the contract otherwise"
 node breaking_test.mjs ../../openapi/openapi.yaml || die "the checker misses a break"
 
 cloud_start --auth

@@ -5,10 +5,10 @@
 // It changes nothing: framing, cuts and silence reach the other end as they are.
 import { appendFileSync, readFileSync } from 'node:fs';
 import { createServer, connect } from 'node:net';
-import { cloudContract } from './file.mjs';
+import { contractRead } from './file.mjs';
 
 const [file, upstream, report] = process.argv.slice(2);
-const contract = cloudContract(file);
+const contract = contractRead(file);
 
 // What one end sends, message by message. take(bytes) hands each whole message to `found`; a message
 // whose framing is not plain ends the reading: the rest of that connection is not looked at.
