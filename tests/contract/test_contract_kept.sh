@@ -17,6 +17,22 @@ node examples.mjs "$contract" ../../openapi/edge.yaml || die "not each operation
 node yaml_test.mjs "$contract" || die "the page at /docs would read the contract otherwise"
 node breaking_test.mjs ../../openapi/openapi.yaml || die "the checker misses a break"
 
+# The witness of the integration tests says what is right, and what a contract that says otherwise does
+# not allow.
+cloud_start --auth
+echo "$port" >"$work/upstream"
+sed 's/{const: ok}/{const: fine}/' "$contract" >"$work/other.yaml"
+for file in "$contract" "$work/other.yaml"; do
+    node witness.mjs "$file" "$work/upstream" "$work/exchanges" >"$work/witness" &
+    for _ in $(seq 300); do [ -s "$work/witness" ] || sleep 0.1; done
+    curl -sS "http://127.0.0.1:$(cat "$work/witness")/healthz" -H 'Expect: 100-continue' >"$work/answer"
+    kill $!
+    wait $! || true
+    rm "$work/witness"
+done
+expect "what the witness says of both" "$(cut -c 1-26 "$work/exchanges" | tr '\n' ' ')" "ok getHealth 200 FAIL GET /healthz 200: /st "
+cloud_stop
+
 cloud_start --auth
 for role in operator viewer; do
     "$bin/cdcca-cloud" token add --role $role --name $role --data "$work/data" >"$work/$role"
