@@ -16,7 +16,7 @@ void serve_reply_problem(struct http_request *request, const struct chat_problem
         http_reply_problem(request, status, &problem->err);
     } else if (chat_error_write(&problem->err, status, problem->param, problem->code, &text) ==
                    STATUS_OK &&
-               buf_append(&text, "", 1) == STATUS_OK) {
+               buf_append(&text, "\n", sizeof "\n") == STATUS_OK) {
         http_reply_text(request, status, "application/json", (const char *)text.data, &ignored);
     } else {
         err_set(&ignored, STATUS_NO_MEMORY, "out of memory");

@@ -5,11 +5,15 @@
 #include "server/assets.h"
 #include "server/contract.h"
 #include "server/routes.h"
+#include "server/shared.h"
+#include <stdio.h>
 #include <string.h>
 
 /* Everything a page uses comes from here, and nothing of it is inline. */
 static const char policy[] = "default-src 'self'; object-src 'none'; base-uri 'none'; "
                              "frame-ancestors 'none'; form-action 'self'";
+
+static const char contract_type[] = "application/yaml";
 
 static enum status bytes_reply(struct http_request *request, const char *type,
                                const unsigned char *data, size_t len, struct err *err)
@@ -45,13 +49,7 @@ static const char index_text[] =
     "  POST   /enroll                     a one-time code becomes a device's token\n"
     "  GET    /me                         whose token this is, and its role\n"
     "  GET    /openapi.yaml               all of it in detail, in a browser /docs\n"
-    "\n"
-    "Try:\n"
-    "  curl -s :8080/tokens\n"
-    "  curl -sX POST :8080/distill\n"
-    "  curl -s :8080/distill/1\n"
-    "  curl -s ':8080/deltas?after=0&wait=30'\n"
-    "  curl -sO :8080/deltas/1\n";
+    "\n";
 
 static bool wants_page(struct http_request *request)
 {
@@ -65,6 +63,31 @@ static void page_headers(struct http_request *request)
     http_reply_header(request, "Referrer-Policy", "no-referrer");
 }
 
+/* Where this request reached the service, for lines to copy. */
+static void base_write(struct http_request *request, char out[HTTP_VALUE])
+{
+    const char *host = http_header(request, "Host");
+    bool plain = host && *host && strlen(host) < 100 &&
+                 host[strspn(host, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                   "0123456789.:-[]")] == '\0';
+    snprintf(out, HTTP_VALUE, "%s://%s", ((struct cloud *)request->app)->scheme,
+             plain ? host : "localhost:8080");
+}
+
+static enum status index_write(struct http_request *request, struct buf *out)
+{
+    char base[HTTP_VALUE];
+    base_write(request, base);
+    return buf_printf(out,
+                      "%sTry:\n"
+                      "  curl -s %s/tokens\n"
+                      "  curl -sX POST %s/distill\n"
+                      "  curl -s %s/distill/1\n"
+                      "  curl -s '%s/deltas?after=0&wait=30'\n"
+                      "  curl -sO %s/deltas/1\n",
+                      index_text, base, base, base, base, base);
+}
+
 /* The page for browsers, the text for everyone else. */
 static enum status page_or_text(struct http_request *request, const char *page, const char *type,
                                 const char *text, struct err *err)
@@ -73,7 +96,7 @@ static enum status page_or_text(struct http_request *request, const char *page, 
         TRY(asset_reply(request, asset_find(page), err));
         page_headers(request);
     } else {
-        TRY(http_reply_text(request, 200, type, text, err));
+        TRY(bytes_reply(request, type, (const unsigned char *)text, strlen(text), err));
     }
     http_reply_header(request, "Vary", "Accept");
     return STATUS_OK;
@@ -81,12 +104,26 @@ static enum status page_or_text(struct http_request *request, const char *page, 
 
 enum status index_get(struct http_request *request, struct err *err)
 {
-    return page_or_text(request, "index.html", "text/plain; charset=utf-8", index_text, err);
+    struct buf text = {.max = 4096};
+    enum status status = index_write(request, &text);
+    if (status == STATUS_OK)
+        status = page_or_text(request, "index.html", "text/plain; charset=utf-8",
+                              (const char *)text.data, err);
+    else
+        err_set(err, status, "no room for the list of routes");
+    buf_free(&text);
+    return status;
 }
 
 enum status docs_get(struct http_request *request, struct err *err)
 {
-    return page_or_text(request, "docs.html", "application/yaml", contract_text(), err);
+    return page_or_text(request, "docs.html", contract_type, contract_text(), err);
+}
+
+enum status contract_get(struct http_request *request, struct err *err)
+{
+    const char *text = contract_text();
+    return bytes_reply(request, contract_type, (const unsigned char *)text, strlen(text), err);
 }
 
 /* ---- what a problem means ---- */
@@ -139,7 +176,7 @@ enum status problems_get(struct http_request *request, struct err *err)
     struct buf text = {.max = 8192};
     bool page = wants_page(request);
     if (!kind)
-        return err_set(err, STATUS_NOT_FOUND, "there is no kind of problem named %.64s",
+        return err_set(err, STATUS_NOT_FOUND, "there is no kind of problem named %.64s; GET /docs lists them",
                        request->param[0]);
     enum status status = page ? problem_page(kind, &text) : problem_text(kind, &text);
     if (status == STATUS_OK)

@@ -211,10 +211,11 @@ async function service() {
     await call('getMetrics', { expect: 200, as: 'viewer' });
     for (const name of ['getHealth', 'getReady', 'getIndex']) await call(name, { expect: 200, as: null });
     const page = { Accept: 'text/html' };
-    for (const name of ['getIndex', 'getDocs']) {
-        const { headers } = await call(name, { expect: 200, as: null, asked: page });
-        await call(name, { expect: 304, as: null, asked: { ...page, 'If-None-Match': headers.get('etag') } });
-    }
+    for (const name of ['getIndex', 'getDocs', 'getContract'])
+        for (const asked of [page, {}]) {
+            const { headers } = await call(name, { expect: 200, as: null, asked });
+            await call(name, { expect: 304, as: null, asked: { ...asked, 'If-None-Match': headers.get('etag') } });
+        }
     const asText = await call('getDocs', { expect: 200, as: null });
     if (asText.bytes.toString() !== contract.text) problem('getDocs', 'serves another contract than the file');
     for (const kind of operations.get('getProblem').parameters[0].schema.enum)

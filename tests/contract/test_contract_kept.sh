@@ -23,14 +23,14 @@ cloud_start --auth
 echo "$port" >"$work/upstream"
 sed 's/{const: ok}/{const: fine}/' "$contract" >"$work/other.yaml"
 for file in "$contract" "$work/other.yaml"; do
-    node witness.mjs "$file" "$work/upstream" "$work/exchanges" >"$work/witness" &
+    node witness.mjs "$file" "$work/upstream" "$work/seen" >"$work/witness" &
     for _ in $(seq 300); do [ -s "$work/witness" ] || sleep 0.1; done
     curl -sS "http://127.0.0.1:$(cat "$work/witness")/healthz" -H 'Expect: 100-continue' >"$work/answer"
     kill $!
     wait $! || true
     rm "$work/witness"
 done
-expect "what the witness says of both" "$(cut -c 1-26 "$work/exchanges" | tr '\n' ' ')" "ok getHealth 200 FAIL GET /healthz 200: /st "
+expect "what the witness says of both" "$(cut -c 1-21 "$work/seen" | tr '\n' ' ')" "ok getHealth 200 FAIL GET /healthz 200 "
 cloud_stop
 
 cloud_start --auth

@@ -11,6 +11,17 @@ header() { # NAME: of the answer in $work/head
 expect "/ for curl" "$(get / -D "$work/head")" 200
 expect "its type" "$(header Content-Type)" "text/plain; charset=utf-8"
 grep -q 'POST   /distill' "$work/answer" || die "no routes in the text"
+awk '/^Try:/ {on = 1; next} on' "$work/answer" >"$work/lines"
+[ "$(wc -l <"$work/lines")" -eq 5 ] || die "the text of / has no lines to try"
+while read -r line; do # as they stand; an error is an answer, too
+    (cd "$work" && bash -c "${line/&wait=30/}" >"$work/tried") || die "does not run: $line"
+    [[ $line != *-sO* ]] || mv "$work/1" "$work/tried"
+    [ "$(tail -c 1 "$work/tried" | wc -l)" -eq 1 ] || die "no end of a line after the answer to $line"
+done <"$work/lines"
+expect "another host's name" "$(get / -H 'Host: a b/')" 200
+grep -q 'curl -s http://localhost:8080/tokens' "$work/answer" || die "the text repeats any host"
+expect "an unknown parameter" "$(get '/tokens?x=1')" 400
+answer .detail | grep -q 'known here: after, ' || die "no word about those that are known"
 expect "/ for a browser" "$(get / -D "$work/head" -H 'Accept: text/html,application/xhtml+xml,*/*;q=0.8')" 200
 expect "its type" "$(header Content-Type)" "text/html; charset=utf-8"
 expect "what it varies by" "$(header Vary)" Accept
