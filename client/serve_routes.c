@@ -213,8 +213,8 @@ static enum status one_model_get(struct http_request *request, struct err *err)
     }
     if (at == count)
         return model_refuse(request, version[0]);
-    return http_reply_json(
-        request, 200, model_json(s, version[at], at + 1 < count ? version[at + 1] : -1), err);
+    return http_reply_json(request, 200,
+                           model_json(s, version[at], at + 1 < count ? version[at + 1] : -1), err);
 }
 
 /* ---- GET / ---- */

@@ -1,5 +1,5 @@
-/* Pages for people. For browsers the dashboard at / and the contract at /docs, for everyone else their
- * text; /problems/{name}, what a kind of problem means; the files of the pages. */
+/* Pages for people. For browsers the dashboard at / and the contract at /docs, for everyone else
+ * their text; /problems/{name}, what a kind of problem means; the files of the pages. */
 #include "api/base/io.h"
 #include "api/wire/problem.h"
 #include "server/assets.h"
@@ -176,7 +176,8 @@ enum status problems_get(struct http_request *request, struct err *err)
     struct buf text = {.max = 8192};
     bool page = wants_page(request);
     if (!kind)
-        return err_set(err, STATUS_NOT_FOUND, "there is no kind of problem named %.64s; GET /docs lists them",
+        return err_set(err, STATUS_NOT_FOUND,
+                       "there is no kind of problem named %.64s; GET /docs lists them",
                        request->param[0]);
     enum status status = page ? problem_page(kind, &text) : problem_text(kind, &text);
     if (status == STATUS_OK)

@@ -1,8 +1,8 @@
 /* Reading numbers and names out of a request's target, strictly: decimal digits alone, no sign, no
  * leading zeros, nothing unknown. */
 #include "api/http/http.h"
-#include <stdlib.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 const char *http_query(struct http_request *request, const char *name)

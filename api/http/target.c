@@ -6,8 +6,7 @@
 
 static bool path_char(char c)
 {
-    return isalnum((unsigned char)c) || c == '.' || c == '_' || c == '-' || c == '@' ||
-           c == '/';
+    return isalnum((unsigned char)c) || c == '.' || c == '_' || c == '-' || c == '@' || c == '/';
 }
 
 static enum status path_check(const char *path, struct err *err)

@@ -40,8 +40,9 @@ static void a_status_that_is_no_kind_has_no_page(void **state)
     struct buf out = {.max = 4096};
     err_set(&err, STATUS_DIFFERS, "x");
     assert_int_equal(problem_write(&err, 422, "r-1", &out), STATUS_OK);
-    assert_string_equal((char *)out.data, "{\"type\":\"about:blank\",\"title\":\"differs\","
-                                          "\"status\":422,\"detail\":\"x\",\"request_id\":\"r-1\"}");
+    assert_string_equal((char *)out.data,
+                        "{\"type\":\"about:blank\",\"title\":\"differs\","
+                        "\"status\":422,\"detail\":\"x\",\"request_id\":\"r-1\"}");
     assert_null(problem_kind_find("differs"));
     buf_free(&out);
 }
@@ -66,7 +67,8 @@ static void the_readme_explains_each_kind(void **state)
     (void)state;
     struct buf readme = file_text("README.md");
     int kinds = 0, rows = 0;
-    for (const struct problem_kind *kind = problem_kinds; kind->code != STATUS_OK; kind++, kinds++) {
+    for (const struct problem_kind *kind = problem_kinds; kind->code != STATUS_OK;
+         kind++, kinds++) {
         char row[1024];
         snprintf(row, sizeof row, "\n| `/problems/%s` | %s | %s | %s |\n", status_name(kind->code),
                  kind->statuses, kind->means, kind->right);
