@@ -1,10 +1,8 @@
-/* The cloud over libcurl; see cloud.h. One easy handle per struct cloud, so that connections are
- * kept; no redirects, no protocols but http and https, no signals. Certificates are always
- * verified. */
-#include "client/cloud.h"
+/* The cloud over libcurl; see cloud.h: one exchange, and the client's life. One easy handle per
+ * struct cloud, so that connections are kept; no redirects, no protocols but http and https, no
+ * signals. Certificates are always verified. */
 #include "api/base/log.h"
-#include "api/wire/json.h"
-#include "api/wire/limits.h"
+#include "client/cloud_parts.h"
 #include "client/stop.h"
 #include <arpa/inet.h>
 #include <curl/curl.h>
@@ -15,31 +13,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 enum {
-    CLOUD_URL = 1024,
-    CLOUD_ANSWER_MAX = 1 << 20,
-    CLOUD_PATCH = 96, /* a patch's path */
     CLOUD_CONNECT_S = 5,
     CLOUD_STALL_S = 20, /* slower than CLOUD_STALL_BYTES a second for this long: given up */
     CLOUD_STALL_BYTES = 64,
-    CLOUD_CALL_S = 30,       /* for calls with small answers */
-    CLOUD_RETRY_S = 3600,    /* the longest Retry-After that is believed */
-    CLOUD_EXPECT = 16 << 10, /* from here on a body waits for the cloud to accept its headers */
+    CLOUD_RETRY_S = 3600, /* the longest Retry-After that is believed */
 };
 
-struct cloud {
-    CURL *curl;
-    char url[CLOUD_URL], agent[160], device[LIMIT_ID + 1];
-    const char *token_file, *ca_file; /* or NULL */
-    bool is_private;                  /* nobody in between can read what is sent */
-    char token[CLOUD_TOKEN];          /* "": none */
-    bool knows_no_devices;            /* it refused to be asked for one */
-    char reason[CURL_ERROR_SIZE];
-    int64_t retry_after_ms;
-    const atomic_bool *ending; /* NULL: a stop alone breaks calls off */
-};
+_Static_assert(CLOUD_REASON >= CURL_ERROR_SIZE, "room for libcurl's reason");
 
 /* Where a body goes: into memory, or through the io seam into a file. */
 struct sink {
@@ -255,31 +237,98 @@ static enum status cloud_perform(struct cloud *cloud, struct sink *sink, const c
     return err_set(err, status, "%s: %s answered %ld%s", cloud->url, what, http, detail);
 }
 
-static enum status cloud_get(struct cloud *cloud, const char *path, long timeout_s, struct buf *out,
-                             struct err *err)
+enum status cloud_get(struct cloud *cloud, const char *path, long timeout_s, struct buf *out,
+                      struct err *err)
 {
     struct sink sink = {.memory = out};
     TRY(cloud_prepare(cloud, &sink, timeout_s, err, path));
     return cloud_perform(cloud, &sink, path, err);
 }
 
-static enum status cloud_send(struct cloud *cloud, const char *method, const char *path,
-                              const void *body, size_t len, struct curl_slist *headers,
-                              struct buf *answer, struct err *err)
+/* However long a body takes, it must move. */
+static void cloud_mind_stalls(struct cloud *cloud)
+{
+    curl_easy_setopt(cloud->curl, CURLOPT_LOW_SPEED_LIMIT, (long)CLOUD_STALL_BYTES);
+    curl_easy_setopt(cloud->curl, CURLOPT_LOW_SPEED_TIME, (long)CLOUD_STALL_S);
+}
+
+/* NULL without memory. */
+static struct curl_slist *header_list(const char *const *headers)
+{
+    struct curl_slist *list = NULL;
+    for (; *headers; headers++) {
+        struct curl_slist *longer = curl_slist_append(list, *headers);
+        if (!longer) {
+            curl_slist_free_all(list);
+            return NULL;
+        }
+        list = longer;
+    }
+    return list;
+}
+
+enum status cloud_send(struct cloud *cloud, const struct cloud_sending *sending, struct buf *answer,
+                       int64_t *sent, struct err *err)
 {
     struct sink sink = {.memory = answer};
-    enum status status = cloud_prepare(cloud, &sink, 0, err, path);
-    if (status == STATUS_OK) {
-        curl_easy_setopt(cloud->curl, CURLOPT_LOW_SPEED_LIMIT, (long)CLOUD_STALL_BYTES);
-        curl_easy_setopt(cloud->curl, CURLOPT_LOW_SPEED_TIME, (long)CLOUD_STALL_S);
-        curl_easy_setopt(cloud->curl, CURLOPT_CUSTOMREQUEST, method);
-        curl_easy_setopt(cloud->curl, CURLOPT_POSTFIELDS, body);
-        curl_easy_setopt(cloud->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)len);
-        curl_easy_setopt(cloud->curl, CURLOPT_HTTPHEADER, headers);
-        status = cloud_perform(cloud, &sink, path, err);
-        curl_easy_setopt(cloud->curl, CURLOPT_HTTPHEADER, NULL);
-    }
+    curl_off_t uploaded = 0;
+    TRY(cloud_prepare(cloud, &sink, 0, err, sending->path));
+    struct curl_slist *headers = header_list(sending->headers);
+    if (!headers)
+        return err_set(err, STATUS_NO_MEMORY, "no memory for a request");
+    cloud_mind_stalls(cloud);
+    curl_easy_setopt(cloud->curl, CURLOPT_CUSTOMREQUEST, sending->method);
+    curl_easy_setopt(cloud->curl, CURLOPT_POSTFIELDS, sending->body);
+    curl_easy_setopt(cloud->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)sending->len);
+    curl_easy_setopt(cloud->curl, CURLOPT_HTTPHEADER, headers);
+    enum status status = cloud_perform(cloud, &sink, sending->path, err);
+    curl_easy_setopt(cloud->curl, CURLOPT_HTTPHEADER, NULL);
+    curl_slist_free_all(headers);
+    curl_easy_getinfo(cloud->curl, CURLINFO_SIZE_UPLOAD_T, &uploaded);
+    if (sent)
+        *sent = (int64_t)uploaded;
     return status;
+}
+
+enum status cloud_download(struct cloud *cloud, const char *what,
+                           const struct cloud_download *download, int64_t *received,
+                           struct err *err)
+{
+    char range[32];
+    struct sink sink = {.io = download->io, .path = download->path, .room = download->room};
+    *received = 0;
+    TRY(cloud_prepare(cloud, &sink, 0, err, what));
+    cloud_mind_stalls(cloud);
+    if (download->from > 0) {
+        snprintf(range, sizeof range, "%" PRId64 "-", download->from);
+        curl_easy_setopt(cloud->curl, CURLOPT_RANGE, range);
+        sink.append = true;
+    }
+    enum status status = cloud_perform(cloud, &sink, what, err);
+    *received = sink.received;
+    if (sink.fd >= 0 && sink.io->close(sink.io, sink.fd) != 0 && status == STATUS_OK)
+        status = io_error(err, "close", sink.path, errno);
+    return status;
+}
+
+/* ---- reading answers ---- */
+
+enum status cloud_unreadable(struct cloud *cloud, const char *path, enum status status,
+                             struct err *err)
+{
+    if (status != STATUS_MALFORMED && status != STATUS_SHAPE && status != STATUS_TOO_LARGE &&
+        status != STATUS_UNSUPPORTED)
+        return status;
+    err_prefix(err, "%s%s", cloud->url, path);
+    if (err)
+        err->code = STATUS_PEER;
+    return STATUS_PEER;
+}
+
+enum status cloud_json(struct cloud *cloud, const char *path, const struct buf *answer, json **out,
+                       struct err *err)
+{
+    return cloud_unreadable(cloud, path, json_parse(answer->data, answer->len, out, err), err);
 }
 
 /* ---- life ---- */
@@ -383,375 +432,4 @@ bool cloud_url_is_loopback(const char *url)
 int64_t cloud_retry_after_ms(const struct cloud *cloud)
 {
     return cloud->retry_after_ms;
-}
-
-/* ---- uploads ---- */
-
-static bool cloud_add_header(struct curl_slist **list, const char *text)
-{
-    struct curl_slist *longer = curl_slist_append(*list, text);
-    if (!longer)
-        return false;
-    *list = longer;
-    return true;
-}
-
-/* A body that may be turned away for its token or a quota is not sent before it is welcome. */
-static const char *upload_expect(const struct cloud *cloud, size_t len)
-{
-    return cloud->token[0] && len >= CLOUD_EXPECT ? "Expect: 100-continue" : "Expect:";
-}
-
-enum status cloud_upload(struct cloud *cloud, const void *body, size_t len, const struct hash *hash,
-                         int64_t *sent, struct err *err)
-{
-    char key[32 + HASH_HEX], hex[HASH_HEX];
-    struct curl_slist *headers = NULL;
-    struct buf answer = {.max = CLOUD_ANSWER_MAX};
-    curl_off_t uploaded = 0;
-    enum status status = STATUS_NO_MEMORY;
-    hash_hex(hash, hex);
-    snprintf(key, sizeof key, "Idempotency-Key: %s", hex);
-    *sent = 0;
-    if (cloud_add_header(&headers, key) &&
-        cloud_add_header(&headers, "Content-Type: application/x-safetensors") &&
-        cloud_add_header(&headers, "Content-Encoding: zstd") &&
-        cloud_add_header(&headers, upload_expect(cloud, len))) {
-        status = cloud_send(cloud, "POST", "/tokens", body, len, headers, &answer, err);
-        curl_easy_getinfo(cloud->curl, CURLINFO_SIZE_UPLOAD_T, &uploaded);
-        *sent = (int64_t)uploaded;
-    } else {
-        err_set(err, status, "no memory for an upload's headers");
-    }
-    curl_slist_free_all(headers);
-    buf_free(&answer);
-    return status;
-}
-
-/* ---- the device ---- */
-
-static enum status cloud_send_json(struct cloud *cloud, const char *method, const char *path,
-                                   const void *body, size_t len, const struct hash *key,
-                                   struct err *err)
-{
-    char line[32 + HASH_HEX] = "Expect:", hex[HASH_HEX];
-    struct buf answer = {.max = CLOUD_ANSWER_MAX};
-    struct curl_slist *headers = NULL;
-    if (key) {
-        hash_hex(key, hex);
-        snprintf(line, sizeof line, "Idempotency-Key: %s", hex);
-    }
-    enum status status = cloud_add_header(&headers, "Content-Type: application/json") &&
-                                 cloud_add_header(&headers, line)
-                             ? cloud_send(cloud, method, path, body, len, headers, &answer, err)
-                             : err_set(err, STATUS_NO_MEMORY, "no memory for a request");
-    curl_slist_free_all(headers);
-    buf_free(&answer);
-    return status;
-}
-
-enum status cloud_put_device(struct cloud *cloud, const void *body, size_t len, struct err *err)
-{
-    char path[32 + LIMIT_ID];
-    snprintf(path, sizeof path, "/devices/%s", cloud->device);
-    return cloud_send_json(cloud, "PUT", path, body, len, NULL, err);
-}
-
-enum status cloud_feedback(struct cloud *cloud, const void *body, size_t len,
-                           const struct hash *hash, struct err *err)
-{
-    char path[32 + LIMIT_ID];
-    snprintf(path, sizeof path, "/devices/%s/feedback", cloud->device);
-    return cloud_send_json(cloud, "POST", path, body, len, hash, err);
-}
-
-/* ---- rounds ---- */
-
-/* What we cannot read is the peer's fault, and not for good. */
-static enum status cloud_unreadable(struct cloud *cloud, const char *path, enum status status,
-                                    struct err *err)
-{
-    if (status != STATUS_MALFORMED && status != STATUS_SHAPE && status != STATUS_TOO_LARGE &&
-        status != STATUS_UNSUPPORTED)
-        return status;
-    err_prefix(err, "%s%s", cloud->url, path);
-    if (err)
-        err->code = STATUS_PEER;
-    return STATUS_PEER;
-}
-
-/* An answer's JSON; owned by the caller. */
-static enum status cloud_json(struct cloud *cloud, const char *path, const struct buf *answer,
-                              json **out, struct err *err)
-{
-    return cloud_unreadable(cloud, path, json_parse(answer->data, answer->len, out, err), err);
-}
-
-enum status cloud_distill(struct cloud *cloud, int64_t *id, struct err *err)
-{
-    static const char path[] = "/distill";
-    struct buf answer = {.max = CLOUD_ANSWER_MAX};
-    struct curl_slist *headers = NULL;
-    json *root = NULL;
-    if (!cloud_add_header(&headers, "Content-Type: application/json"))
-        return err_set(err, STATUS_NO_MEMORY, "no memory for a request");
-    enum status status = cloud_send(cloud, "POST", path, "{}", 2, headers, &answer, err);
-    if (status == STATUS_OK)
-        status = cloud_json(cloud, path, &answer, &root, err);
-    if (status == STATUS_OK)
-        status =
-            cloud_unreadable(cloud, path, json_get_int(root, "id", 1, INT64_MAX, id, err), err);
-    json_free(root);
-    buf_free(&answer);
-    curl_slist_free_all(headers);
-    return status;
-}
-
-static enum status cloud_parse_round(const json *value, struct cloud_round *out, struct err *err)
-{
-    static const char *const ends[] = {"released", "rejected", "cancelled", "failed"};
-    struct cloud_round round = {0};
-    const char *state;
-    TRY(json_get_int(value, "id", 1, INT64_MAX, &round.id, err));
-    TRY(json_get_string(value, "state", sizeof round.state - 1, &state, err));
-    TRY(json_opt_int(value, "version", 0, INT64_MAX, &round.version, err));
-    snprintf(round.state, sizeof round.state, "%s", state);
-    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
-        round.over = round.over || strcmp(state, ends[i]) == 0;
-    *out = round;
-    return STATUS_OK;
-}
-
-static enum status cloud_parse_newest(const json *root, struct cloud_round *out, struct err *err)
-{
-    const json *list;
-    TRY(json_get_array(root, "rounds", LIMIT_PAGE, &list, err));
-    if (json_length(list) == 0)
-        return err_set(err, STATUS_NOT_FOUND, "the cloud has run no round yet");
-    return cloud_parse_round(json_at(list, 0), out, err);
-}
-
-enum status cloud_round(struct cloud *cloud, int64_t id, struct cloud_round *out, struct err *err)
-{
-    char path[64] = "/distill?limit=1";
-    struct buf answer = {.max = CLOUD_ANSWER_MAX};
-    json *root = NULL;
-    if (id)
-        snprintf(path, sizeof path, "/distill/%" PRId64, id);
-    enum status status = cloud_get(cloud, path, CLOUD_CALL_S, &answer, err);
-    if (status == STATUS_OK)
-        status = cloud_json(cloud, path, &answer, &root, err);
-    if (status == STATUS_OK)
-        status = cloud_unreadable(
-            cloud, path,
-            id ? cloud_parse_round(root, out, err) : cloud_parse_newest(root, out, err), err);
-    json_free(root);
-    buf_free(&answer);
-    return status;
-}
-
-/* ---- enrolment ---- */
-
-static enum status enroll_body(const char *code, const char *device, const char *nonce,
-                               struct buf *out, struct err *err)
-{
-    json *body = json_object_new();
-    bool ok = body && json_set_string(body, "code", code) &&
-              json_set_string(body, "nonce", nonce) &&
-              (!device || json_set_string(body, "device", device)) &&
-              json_print(body, false, out) == STATUS_OK;
-    json_free(body);
-    return ok ? STATUS_OK : err_set(err, STATUS_NO_MEMORY, "no memory for a request");
-}
-
-static enum status enroll_parse(const json *root, struct cloud_enrolment *out, struct err *err)
-{
-    const char *device, *token, *root_key = "";
-    TRY(json_get_string(root, "device", LIMIT_ID, &device, err));
-    TRY(json_get_string(root, "token", CLOUD_TOKEN - 1, &token, err));
-    TRY(json_opt_string(root, "root_key", CLOUD_TOKEN - 1, &root_key, err));
-    snprintf(out->device, sizeof out->device, "%s", device);
-    snprintf(out->token, sizeof out->token, "%s", token);
-    snprintf(out->root_key, sizeof out->root_key, "%s", root_key);
-    return STATUS_OK;
-}
-
-enum status cloud_enroll(struct cloud *cloud, const char *code, const char *device,
-                         const char *nonce, struct cloud_enrolment *out, struct err *err)
-{
-    static const char path[] = "/enroll";
-    struct buf body = {.max = LIMIT_ENROLL_BYTES}, answer = {.max = CLOUD_ANSWER_MAX};
-    struct curl_slist *headers = NULL;
-    json *root = NULL;
-    TRY(enroll_body(code, device, nonce, &body, err));
-    enum status status = STATUS_NO_MEMORY;
-    if (cloud_add_header(&headers, "Content-Type: application/json"))
-        status = cloud_send(cloud, "POST", path, body.data, body.len, headers, &answer, err);
-    if (status == STATUS_UNAUTHENTICATED)
-        status = err_set(err, STATUS_REFUSED, "%s", err->text);
-    if (status == STATUS_OK)
-        status = cloud_json(cloud, path, &answer, &root, err);
-    if (status == STATUS_OK)
-        status = cloud_unreadable(cloud, path, enroll_parse(root, out, err), err);
-    json_free(root);
-    buf_free(&answer);
-    buf_free(&body);
-    curl_slist_free_all(headers);
-    return status;
-}
-
-/* ---- releases ---- */
-
-static enum status cloud_parse_release(const json *value, struct cloud_release *out,
-                                       struct err *err)
-{
-    const char *hex, *set = NULL;
-    struct cloud_release r = {0};
-    TRY(json_get_int(value, "version", 1, INT64_MAX, &r.version, err));
-    TRY(json_get_int(value, "base_version", 0, INT64_MAX, &r.base_version, err));
-    TRY(json_get_int(value, "size", 1, LIMIT_DELTA_BYTES, &r.size, err));
-    TRY(json_get_string(value, "sha256", HASH_HEX - 1, &hex, err));
-    TRY(json_opt_string(value, "set_sha256", HASH_HEX - 1, &set, err));
-    if (!hash_parse(hex, &r.patch) || (set && !hash_parse(set, &r.set_hash)))
-        return err_set(err, STATUS_MALFORMED, "sha256 is no SHA-256 in lower-case hexadecimal");
-    r.has_set_hash = set != NULL;
-    *out = r;
-    return STATUS_OK;
-}
-
-/* The entry of {"deltas": [...]} whose base is `after`. */
-static enum status cloud_find_release(const json *root, int64_t after, struct cloud_release *out,
-                                      struct err *err)
-{
-    const json *list;
-    TRY(json_get_array(root, "deltas", LIMIT_PAGE, &list, err));
-    for (size_t i = 0; i < json_length(list); i++) {
-        struct cloud_release release;
-        TRY(cloud_parse_release(json_at(list, i), &release, err));
-        if (release.base_version == after) {
-            *out = release;
-            return STATUS_OK;
-        }
-    }
-    return err_set(err, STATUS_NOT_FOUND, "no release after version %" PRId64, after);
-}
-
-/* The list itself, asked for this device where the cloud knows what that is. */
-static enum status cloud_list_releases(struct cloud *cloud, int64_t after, bool squash, int wait_s,
-                                       struct buf *answer, struct err *err)
-{
-    char path[96 + LIMIT_ID];
-    if (!cloud->knows_no_devices) {
-        snprintf(path, sizeof path, "/deltas?after=%" PRId64 "&device=%s%s&wait=%d", after,
-                 cloud->device, squash ? "&squash=1" : "", wait_s);
-        enum status status = cloud_get(cloud, path, wait_s + CLOUD_CALL_S, answer, err);
-        if (status != STATUS_REFUSED)
-            return status;
-    }
-    snprintf(path, sizeof path, "/deltas?after=%" PRId64 "&wait=%d", after, wait_s);
-    buf_clear(answer);
-    enum status status = cloud_get(cloud, path, wait_s + CLOUD_CALL_S, answer, err);
-    cloud->knows_no_devices = cloud->knows_no_devices || status == STATUS_OK;
-    return status;
-}
-
-enum status cloud_next_release(struct cloud *cloud, int64_t after, bool squash, int wait_s,
-                               struct cloud_release *out, struct err *err)
-{
-    static const char path[] = "/deltas";
-    struct buf answer = {.max = CLOUD_ANSWER_MAX};
-    json *root = NULL;
-    enum status status = cloud_list_releases(cloud, after, squash, wait_s, &answer, err);
-    if (status == STATUS_OK && answer.len == 0)
-        status = err_set(err, STATUS_NOT_FOUND, "no release after version %" PRId64, after);
-    else if (status == STATUS_NOT_FOUND)
-        status = err_set(err, STATUS_PEER, "%s%s answered 404: is this a cdcca-cloud?", cloud->url,
-                         path);
-    if (status == STATUS_OK)
-        status = cloud_json(cloud, path, &answer, &root, err);
-    if (status == STATUS_OK)
-        status = cloud_unreadable(cloud, path, cloud_find_release(root, after, out, err), err);
-    json_free(root);
-    buf_free(&answer);
-    return status;
-}
-
-/* A patch is from the version before, unless it says otherwise. */
-static void cloud_patch_path(int64_t version, int64_t from, const char *end, char out[CLOUD_PATCH])
-{
-    char query[32] = "";
-    if (from != version - 1)
-        snprintf(query, sizeof query, "?from=%" PRId64, from);
-    snprintf(out, CLOUD_PATCH, "/deltas/%" PRId64 "%s%s", version, end, query);
-}
-
-static enum status cloud_envelope(struct cloud *cloud, const char *path, struct buf *out,
-                                  struct err *err)
-{
-    out->max = LIMIT_ENVELOPE_BYTES;
-    return cloud_get(cloud, path, CLOUD_CALL_S, out, err);
-}
-
-enum status cloud_manifest(struct cloud *cloud, int64_t version, int64_t from, struct buf *out,
-                           struct err *err)
-{
-    char path[CLOUD_PATCH];
-    cloud_patch_path(version, from, "/manifest", path);
-    return cloud_envelope(cloud, path, out, err);
-}
-
-enum status cloud_keys(struct cloud *cloud, int64_t version, struct buf *out, struct err *err)
-{
-    char path[64] = "/keys";
-    if (version)
-        snprintf(path, sizeof path, "/keys/%" PRId64, version);
-    return cloud_envelope(cloud, path, out, err);
-}
-
-/* ---- the patch ---- */
-
-/* How much of the file is there already; 0 when it is of no use. */
-static int64_t cloud_resume_at(struct io *io, const char *path, int64_t size)
-{
-    struct stat info;
-    if (stat(path, &info) != 0)
-        return 0;
-    if (S_ISREG(info.st_mode) && info.st_size <= size)
-        return (int64_t)info.st_size;
-    io->unlink(io, path);
-    return 0;
-}
-
-static enum status cloud_fetch_from(struct cloud *cloud, struct sink *sink,
-                                    const struct cloud_release *release, int64_t from,
-                                    struct err *err)
-{
-    char path[CLOUD_PATCH], range[32];
-    cloud_patch_path(release->version, release->base_version, "", path);
-    TRY(cloud_prepare(cloud, sink, 0, err, path));
-    curl_easy_setopt(cloud->curl, CURLOPT_LOW_SPEED_LIMIT, (long)CLOUD_STALL_BYTES);
-    curl_easy_setopt(cloud->curl, CURLOPT_LOW_SPEED_TIME, (long)CLOUD_STALL_S);
-    if (from > 0) {
-        snprintf(range, sizeof range, "%" PRId64 "-", from);
-        curl_easy_setopt(cloud->curl, CURLOPT_RANGE, range);
-        sink->append = true;
-    }
-    return cloud_perform(cloud, sink, path, err);
-}
-
-enum status cloud_fetch(struct cloud *cloud, struct io *io, const struct cloud_release *release,
-                        const char *path, int64_t *received, struct err *err)
-{
-    int64_t from = cloud_resume_at(io, path, release->size);
-    struct sink sink = {.io = io, .path = path, .room = release->size, .fd = -1};
-    *received = 0;
-    if (from == release->size)
-        return STATUS_OK;
-    enum status status = cloud_fetch_from(cloud, &sink, release, from, err);
-    *received = sink.received;
-    if (sink.fd >= 0 && io->close(io, sink.fd) != 0 && status == STATUS_OK)
-        status = io_error(err, "close", path, errno);
-    if (status == STATUS_PEER || status == STATUS_REFUSED)
-        io->unlink(io, path); /* too long, or a range the peer does not know: start clean */
-    return status;
 }

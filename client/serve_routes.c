@@ -16,7 +16,7 @@ void serve_reply_problem(struct http_request *request, const struct chat_problem
         http_reply_problem(request, status, &problem->err);
     } else if (chat_error_write(&problem->err, status, problem->param, problem->code, &text) ==
                    STATUS_OK &&
-               buf_append(&text, "", 1) == STATUS_OK) {
+               buf_append(&text, "\n", sizeof "\n") == STATUS_OK) {
         http_reply_text(request, status, "application/json", (const char *)text.data, &ignored);
     } else {
         err_set(&ignored, STATUS_NO_MEMORY, "out of memory");
@@ -115,19 +115,6 @@ static enum status feedback_post(struct http_request *request, struct err *err)
 
 /* ---- GET /v1/models ---- */
 
-/* The version in force has its parent beside it, as every version but 0 does. */
-static bool model_append(const struct serve *s, json *list, int64_t version, int64_t parent)
-{
-    char id[CHAT_MODEL];
-    json *one = json_object_new();
-    serve_model_id(s, version, id);
-    bool ok = one && json_set_string(one, "id", id) && json_set_string(one, "object", "model") &&
-              json_set_int(one, "created", s->made_s) && json_set_string(one, "owned_by", "cdcca");
-    serve_model_id(s, parent, id);
-    ok = ok && (parent < 0 ? json_set_null(one, "parent") : json_set_string(one, "parent", id));
-    return json_append_take(list, one) && ok;
-}
-
 /* Versions below `below` that this device had, from the notebook; 0 always, -1 after it. */
 static int64_t version_before(const struct board_fields *f, int64_t below)
 {
@@ -138,41 +125,96 @@ static int64_t version_before(const struct board_fields *f, int64_t below)
     return best;
 }
 
-static json *models_list(struct serve *s)
+/* The version in force, its parent, and so on to 0; each once. -1: no memory. */
+static int lineage_read(struct serve *s, int64_t version[BOARD_APPLIED_MAX + 2])
 {
-    int64_t version = 0;
+    int count = 0;
     struct board_fields *f = calloc(1, sizeof *f);
-    json *list = json_array_new();
-    if (f && s->agent) {
+    if (!f)
+        return -1;
+    version[0] = 0;
+    if (s->agent) {
         struct slots_info info;
         board_read_fields(&s->agent->board, f);
         slots_info(s->agent->slots, &info);
-        version = info.version;
+        version[0] = info.version;
     }
-    bool ok = f && list;
-    for (int64_t parent; ok && version >= 0; version = parent) {
-        parent = version_before(f, version);
-        ok = model_append(s, list, version, parent);
-    }
+    while (version[count++] > 0)
+        version[count] = version_before(f, version[count - 1]);
     free(f);
+    return count;
+}
+
+/* parent -1: none. NULL without memory. */
+static json *model_json(const struct serve *s, int64_t version, int64_t parent)
+{
+    char id[CHAT_MODEL];
+    json *one = json_object_new();
+    serve_model_id(s, version, id);
+    bool ok = one && json_set_string(one, "id", id) && json_set_string(one, "object", "model") &&
+              json_set_int(one, "created", s->made_s) && json_set_string(one, "owned_by", "cdcca");
+    serve_model_id(s, parent, id);
+    ok = ok && (parent < 0 ? json_set_null(one, "parent") : json_set_string(one, "parent", id));
     if (ok)
-        return list;
-    json_free(list);
+        return one;
+    json_free(one);
     return NULL;
 }
 
 static enum status models_get(struct http_request *request, struct err *err)
 {
     static const char *const known[] = {NULL};
+    int64_t version[BOARD_APPLIED_MAX + 2];
+    struct serve *s = request->app;
     TRY(host_check(request, err));
     TRY(http_query_only(request, known, err));
-    json *root = json_object_new();
-    if (!root || !json_set_string(root, "object", "list") ||
-        !json_set_take(root, "data", models_list(request->app))) {
-        json_free(root);
+    int count = lineage_read(s, version);
+    json *root = json_object_new(), *list = json_array_new();
+    bool ok = count > 0 && list;
+    for (int i = 0; ok && i < count; i++)
+        ok = json_append_take(list, model_json(s, version[i], i + 1 < count ? version[i + 1] : -1));
+    ok = json_set_string(root, "object", "list") && ok && json_set_take(root, "data", list);
+    if (ok)
+        return http_reply_json(request, 200, root, err);
+    json_free(root);
+    return err_set(err, STATUS_NO_MEMORY, "out of memory");
+}
+
+/* ---- GET /v1/models/{id}: one of them; the base name is the version in force ---- */
+
+static enum status model_refuse(struct http_request *request, int64_t version)
+{
+    char id[CHAT_MODEL];
+    struct chat_problem problem = {.code = "model_not_found"};
+    serve_model_id(request->app, version, id);
+    snprintf(problem.param, sizeof problem.param, "model");
+    err_set(&problem.err, STATUS_NOT_FOUND,
+            "there is no model \"%.80s\"; %s is in force, and GET /v1/models lists its parents",
+            request->param[0], id);
+    serve_reply_problem(request, &problem);
+    return STATUS_OK;
+}
+
+static enum status one_model_get(struct http_request *request, struct err *err)
+{
+    static const char *const known[] = {NULL};
+    int64_t version[BOARD_APPLIED_MAX + 2];
+    char id[CHAT_MODEL];
+    struct serve *s = request->app;
+    TRY(host_check(request, err));
+    TRY(http_query_only(request, known, err));
+    int count = lineage_read(s, version), at = 0;
+    if (count < 0)
         return err_set(err, STATUS_NO_MEMORY, "out of memory");
+    for (; strcmp(request->param[0], s->name) != 0 && at < count; at++) {
+        serve_model_id(s, version[at], id);
+        if (strcmp(request->param[0], id) == 0)
+            break;
     }
-    return http_reply_json(request, 200, root, err);
+    if (at == count)
+        return model_refuse(request, version[0]);
+    return http_reply_json(request, 200,
+                           model_json(s, version[at], at + 1 < count ? version[at + 1] : -1), err);
 }
 
 /* ---- GET / ---- */
@@ -183,6 +225,7 @@ static enum status root_get(struct http_request *request, struct err *err)
                            "cdcca-edge serve " CDCCA_VERSION ": OpenAI's API, base URL /v1\n"
                            "POST /v1/chat/completions   a question about a picture\n"
                            "GET  /v1/models             the version in force and its parents\n"
+                           "GET  /v1/models/{id}        one of them\n"
                            "POST /v1/feedback           {\"id\", \"correction\"}: a label\n",
                            err);
 }
@@ -191,6 +234,7 @@ const struct http_route serve_routes[] = {
     {"GET", "/", root_get, 0, 0, NULL, 0},
     {"POST", "/v1/chat/completions", chat_post, CHAT_BODY_BYTES, 0, "application/json", 0},
     {"GET", "/v1/models", models_get, 0, 0, NULL, 0},
+    {"GET", "/v1/models/{id}", one_model_get, 0, 0, NULL, 0},
     {"POST", "/v1/feedback", feedback_post, SERVE_FEEDBACK_BYTES, 0, "application/json", 0},
     {0},
 };

@@ -16,6 +16,9 @@
     X(charts,    "charts.js",   JS)                         \
     X(contract,  "contract.js", JS)                         \
     X(dialogs,   "dialogs.js",  JS)                         \
+    X(docs_page, "docs.html",   "text/html; charset=utf-8") \
+    X(docs_look, "docs.css",    "text/css; charset=utf-8")  \
+    X(docs,      "docs.js",     JS)                         \
     X(dom,       "dom.js",      JS)                         \
     X(fleet,     "fleet.js",    JS)                         \
     X(format,    "format.js",   JS)                         \
@@ -26,7 +29,8 @@
     X(rounds,    "rounds.js",   JS)                         \
     X(session,   "session.js",  JS)                         \
     X(settings,  "settings.js", JS)                         \
-    X(tokens,    "tokens.js",   JS)
+    X(tokens,    "tokens.js",   JS)                         \
+    X(yaml,      "yaml.js",     JS)
 /* clang-format on */
 
 #define INCLUDE(symbol, file, type)                                                                \

@@ -293,6 +293,7 @@ static enum status service_start(struct service *service, const struct serve_opt
     config.observe = on_seen;
     config.authorize = service->exposure.auth ? authorize : NULL;
     config.tls = service->tls;
+    service->cloud.scheme = service->tls ? "https" : "http";
     config.limits.plain = !service->tls;
     config.proxy = service->exposure.proxied ? service->proxy : NULL;
     TRY(http_start(&config, service->listen_fd, &service->http, err));

@@ -56,6 +56,8 @@ const struct http_route routes[] = {
     {"GET", "/healthz", health_get, 0, 0, NULL, ALL},
     {"GET", "/readyz", ready_get, 0, 0, NULL, ALL},
     {"GET", "/openapi.yaml", contract_get, 0, 0, NULL, ALL},
+    {"GET", "/docs", docs_get, 0, 0, NULL, ALL},
+    {"GET", "/problems/{name}", problems_get, 0, 0, NULL, ALL},
     {"GET", "/", index_get, 0, 0, NULL, ALL},
     {"GET", "/web/{file}", web_get, 0, 0, NULL, ALL},
     {"GET", "/vendor/{file}", vendor_get, 0, 0, NULL, ALL},

@@ -15,9 +15,9 @@ http_handler manifest_get, manifest_put, unsigned_list, keys_get, keys_get_versi
 http_handler enroll_post, me_get;
 http_handler devices_put, devices_list, devices_get, devices_feedback, fleet_get;
 http_handler releases_list, releases_get, releases_halt, releases_resume, releases_rollback;
-http_handler model_get, contract_get;
+http_handler model_get;
 http_handler events_get, metrics_get, health_get, ready_get;
-http_handler index_get, web_get, vendor_get;
+http_handler index_get, docs_get, contract_get, problems_get, web_get, vendor_get;
 
 /* What a list handler collects: an array, and whether memory ran out on the way. */
 struct listing {

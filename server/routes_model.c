@@ -1,5 +1,4 @@
-/* /model and the contract. */
-#include "server/contract.h"
+/* /model: what is served. */
 #include "server/routes.h"
 #include "server/shared.h"
 #include <stdio.h>
@@ -72,9 +71,4 @@ enum status model_get(struct http_request *request, struct err *err)
         return http_reply_json(request, 200, out, err);
     json_free(out);
     return err_set(err, STATUS_NO_MEMORY, "out of memory");
-}
-
-enum status contract_get(struct http_request *request, struct err *err)
-{
-    return http_reply_text(request, 200, "application/yaml", contract_text(), err);
 }

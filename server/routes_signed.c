@@ -7,6 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* With the end of a line, which no envelope has of itself. */
+static enum status envelope_reply(struct http_request *request, const char *text, struct err *err)
+{
+    TRY(http_reply_text(request, 200, "application/json", text, err));
+    if (buf_append(&request->response.body, "\n", 1) != STATUS_OK)
+        return err_set(err, STATUS_NO_MEMORY, "out of memory");
+    return STATUS_OK;
+}
+
 /* ---- key documents ---- */
 
 static enum status document_reply(struct http_request *request, int64_t version, const char *cache,
@@ -16,7 +25,7 @@ static enum status document_reply(struct http_request *request, int64_t version,
     struct buf text = {.max = LIMIT_ENVELOPE_BYTES};
     enum status status = keys_document(cloud->keys, version, &text, err);
     if (status == STATUS_OK)
-        status = http_reply_text(request, 200, "application/json", (const char *)text.data, err);
+        status = envelope_reply(request, (const char *)text.data, err);
     if (status == STATUS_OK)
         http_reply_header(request, "Cache-Control", cache);
     buf_free(&text);
@@ -55,8 +64,7 @@ static bool manifest_reply(void *ctx, const struct stored_envelope *stored)
                                  (long long)stored->version);
         return true;
     }
-    answer->status =
-        http_reply_text(answer->request, 200, "application/json", stored->envelope, answer->err);
+    answer->status = envelope_reply(answer->request, stored->envelope, answer->err);
     http_reply_header(answer->request, "Cache-Control", "no-cache");
     return true;
 }
@@ -92,7 +100,7 @@ static enum status squash_reply(struct http_request *request, int64_t from, int6
     TRY(squash_manifest(cloud, from, version, &manifest, err));
     enum status status = signer_seal(cloud->signer, &manifest, &text, err);
     if (status == STATUS_OK)
-        status = http_reply_text(request, 200, "application/json", (const char *)text.data, err);
+        status = envelope_reply(request, (const char *)text.data, err);
     if (status == STATUS_OK)
         http_reply_header(request, "Cache-Control", "no-cache");
     buf_free(&text);
@@ -175,8 +183,7 @@ static void putting_done(struct write *write)
     enum status status = write->job.status;
     if (status == STATUS_OK) {
         signer_taken(cloud->signer);
-        status = http_reply_text(request, 200, "application/json",
-                                 (const char *)putting->taking.text.data, &err);
+        status = envelope_reply(request, (const char *)putting->taking.text.data, &err);
     }
     http_complete(request, status, &err);
     putting_free(putting);

@@ -22,6 +22,7 @@
 struct cloud {
     struct io *io;
     const char *data_dir;
+    const char *scheme; /* by which it is called: "http" or "https" */
     struct auth *auth;
     struct quota *quota;
     struct store *store;

@@ -75,6 +75,7 @@ main() {
     export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1
     check "format" format_check
     check "shell scripts parse" scripts_check
+    tests/contract/install.sh || say "integration tests are not held against openapi.yaml"
     check "build gcc" build_preset gcc && test_preset gcc -L demo
     check "build asan" build_preset asan && test_preset asan -LE demo
     check "build tsan" build_preset tsan && test_preset tsan -R "$threaded"

@@ -165,7 +165,8 @@ enum status http_reply_stream(struct http_request *request, const struct http_st
                               struct err *err);
 void http_wake_streams(struct http *http);
 
-/* Answers. Each replaces what was there. JSON takes the value's reference, NULL means no memory. */
+/* Answers. Each replaces what was there. JSON takes the value's reference, NULL means no memory.
+ * JSON and problem documents end with a newline. */
 enum status http_reply_json(struct http_request *request, int status, json *value, struct err *err);
 enum status http_reply_text(struct http_request *request, int status, const char *type,
                             const char *text, struct err *err);

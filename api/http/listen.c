@@ -2,6 +2,7 @@
 #include "api/http/listen.h"
 #include "api/base/clock.h"
 #include "api/http/peer.h"
+#include "api/wire/problem.h"
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -109,8 +110,8 @@ enum status listen_open(const char *address, int *fd, char bound[LISTEN_TEXT], s
 
 static const char stopping[] =
     "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\n"
-    "Cache-Control: no-store\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 117\r\n\r\n"
-    "{\"type\":\"https://cdcca.dev/problems/busy\",\"title\":\"busy\",\"status\":503,"
+    "Cache-Control: no-store\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 100\r\n\r\n"
+    "{\"type\":\"" PROBLEM_BASE "busy\",\"title\":\"busy\",\"status\":503,"
     "\"detail\":\"the service is stopping; try again\"}\n";
 
 /* A socket closed with bytes unread resets the peer, who may lose the answer: so they are read. */

@@ -67,14 +67,20 @@ enum status http_reply_bytes(struct http_request *request, const char *type, con
     return STATUS_OK;
 }
 
+/* So that a shell's prompt stands on a line of its own. */
+static bool line_end(struct buf *body)
+{
+    return (body->len && body->data[body->len - 1] == '\n') ||
+           buf_append(body, "\n", 1) == STATUS_OK;
+}
+
 enum status http_reply_json(struct http_request *request, int status, json *value, struct err *err)
 {
     reply_reset(request, status);
     http_reply_header(request, "Content-Type", "application/json");
     http_reply_header(request, "Cache-Control", "no-store");
     struct buf *body = &request->response.body;
-    bool printed = value && json_print(value, true, body) == STATUS_OK &&
-                   (body->data[body->len - 1] == '\n' || buf_append(body, "\n", 1) == STATUS_OK);
+    bool printed = value && json_print(value, true, body) == STATUS_OK && line_end(body);
     json_free(value);
     return printed ? STATUS_OK : err_set(err, STATUS_NO_MEMORY, "out of memory");
 }
@@ -122,8 +128,9 @@ void http_reply_problem(struct http_request *request, int status, const struct e
     http_reply_header(request, "Content-Type",
                       request->problems ? "application/json" : "application/problem+json");
     http_reply_header(request, "Cache-Control", "no-store");
-    if (write(e, status, request->id, &request->response.body) != STATUS_OK)
-        buf_clear(&request->response.body);
+    struct buf *body = &request->response.body;
+    if (write(e, status, request->id, body) != STATUS_OK || !line_end(body))
+        buf_clear(body);
 }
 
 static enum status file_open(const char *path, int *fd, uint64_t *size, struct err *err)

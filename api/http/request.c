@@ -1,6 +1,7 @@
 /* Reading numbers and names out of a request's target, strictly: decimal digits alone, no sign, no
  * leading zeros, nothing unknown. */
 #include "api/http/http.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,6 +43,16 @@ enum status http_param_int(const struct http_request *request, int index, int64_
     return STATUS_OK;
 }
 
+static enum status query_unknown(const char *name, const char *const *known, struct err *err)
+{
+    char list[200] = "none";
+    size_t len = 0;
+    for (int k = 0; known[k] && len < sizeof list; k++)
+        len += (size_t)snprintf(list + len, sizeof list - len, "%s%s", k ? ", " : "", known[k]);
+    return err_set(err, STATUS_USAGE, "unknown query parameter \"%.64s\"; known here: %s", name,
+                   list);
+}
+
 enum status http_query_only(struct http_request *request, const char *const *known, struct err *err)
 {
     const struct target *target = request->target;
@@ -50,8 +61,7 @@ enum status http_query_only(struct http_request *request, const char *const *kno
         while (known[k] && strcmp(known[k], target->query_name[i]) != 0)
             k++;
         if (!known[k])
-            return err_set(err, STATUS_USAGE, "unknown query parameter \"%.64s\"",
-                           target->query_name[i]);
+            return query_unknown(target->query_name[i], known, err);
     }
     return STATUS_OK;
 }

@@ -6,7 +6,7 @@
 
 static bool path_char(char c)
 {
-    return isalnum((unsigned char)c) || c == '.' || c == '_' || c == '-' || c == '/';
+    return isalnum((unsigned char)c) || c == '.' || c == '_' || c == '-' || c == '@' || c == '/';
 }
 
 static enum status path_check(const char *path, struct err *err)
@@ -16,7 +16,7 @@ static enum status path_check(const char *path, struct err *err)
     for (const char *p = path; *p; p++)
         if (!path_char(*p))
             return err_set(err, STATUS_USAGE,
-                           "paths of this service are made of letters, digits and . _ - / alone");
+                           "paths of this service are made of letters, digits and . _ - @ / alone");
     for (const char *p = path; (p = strchr(p, '/')) != NULL;) {
         size_t dots = strspn(++p, ".");
         if (*p == '/' || (dots > 0 && dots < 3 && (p[dots] == '/' || p[dots] == '\0')))

@@ -1,6 +1,6 @@
 /* A request target ("/deltas?after=3&wait=20") taken apart, strictly. Paths of this service are
- * made of [A-Za-z0-9._/-] alone, so anything else in one, percent signs included, is refused before
- * it is looked at: there is no decoding that "%00", "%2e%2e" or "//" could profit from. */
+ * made of [A-Za-z0-9._@/-] alone, so anything else in one, percent signs included, is refused
+ * before it is looked at: there is no decoding that "%00", "%2e%2e" or "//" could profit from. */
 #ifndef CDCCA_TARGET_H
 #define CDCCA_TARGET_H
 

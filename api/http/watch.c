@@ -2,6 +2,7 @@
  * watch_close comes before the descriptor is closed, so that a reused number is never hit. */
 #include "api/http/watch.h"
 #include "api/base/clock.h"
+#include "api/wire/problem.h"
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <pthread.h>
@@ -30,8 +31,8 @@ struct watcher {
 
 static const char too_late[] =
     "HTTP/1.1 408 Request Timeout\r\nContent-Type: application/problem+json\r\n"
-    "Cache-Control: no-store\r\nConnection: close\r\nContent-Length: 150\r\n\r\n"
-    "{\"type\":\"https://cdcca.dev/problems/timeout\",\"title\":\"timeout\",\"status\":408,"
+    "Cache-Control: no-store\r\nConnection: close\r\nContent-Length: 133\r\n\r\n"
+    "{\"type\":\"" PROBLEM_BASE "timeout\",\"title\":\"timeout\",\"status\":408,"
     "\"detail\":\"the request came too slowly, or not to its end; send it again\"}\n";
 
 /* Of a connection that nothing has come from, no request is late: a browser opens some ahead. */

@@ -218,6 +218,33 @@ const flows = {
         }
     },
 
+    async 'the contract is a page to read'() {
+        const operations = (await service.ask('openapi.yaml')).match(/operationId: /g).length;
+        for (const options of [{}, {viewport: {width: 360, height: 740}, colorScheme: 'dark'}]) {
+            const tab = await tabOpen(options), page = tab.page;
+            await page.goto(`${service.url}#/`);
+            await page.getByRole('link', {name: 'Contract'}).click();
+            await page.locator('main[aria-busy="false"]').waitFor();
+            assert.equal(await page.locator('.operation').count(), operations);
+            assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
+            assert.deepEqual(await tab.violations(), []);
+            await shoot(tab, options.colorScheme ? 'docs-phone' : 'docs');
+            if (options.colorScheme) await page.getByText('Operations', {exact: true}).click();
+            await page.getByLabel('Filter').fill('post rollback');
+            assert.equal(await page.locator('#operations li:visible').count(), 1);
+            await page.keyboard.press('Tab');
+            await page.keyboard.press('Enter');
+            await page.waitForURL(/#rollBackRelease$/);
+            const dead = await page.evaluate(() => [...document.querySelectorAll('main a[href^="#"]')]
+                .map((link) => link.getAttribute('href')).filter((to) => !document.getElementById(to.slice(1))));
+            assert.deepEqual(dead, []);
+            await page.goto(`${service.url}problems/busy`);
+            await tab.sees('Retry-After', 'main');
+            assert.deepEqual(await tab.violations(), []);
+            await tabClose(tab);
+        }
+    },
+
     async 'without the chart library there are tables'() {
         const tab = await tabOpen({away: true, blocked: '**/vendor/chart.js'});
         await tab.go('rounds/1');

@@ -23,6 +23,13 @@ const models = await client.models.list();
 assert.equal(models.data[0].object, "model");
 assert.match(models.data[0].id, /^student@\d+$/);
 const model = models.data[0].id;
+assert.deepEqual(await client.models.retrieve(model), models.data[0]);
+assert.deepEqual(await client.models.retrieve("student"), models.data[0]);
+await assert.rejects(client.models.retrieve("gpt-4o"), (error) => {
+  assert.ok(error instanceof OpenAI.NotFoundError);
+  assert.equal(error.code, "model_not_found");
+  return true;
+});
 
 // an answer
 const whole = await client.chat.completions.create({ model, messages });

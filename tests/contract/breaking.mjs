@@ -17,13 +17,21 @@ function resolver(contract) {
 // The values a schema allows one by one, or null.
 const listed = (schema) => schema.enum ?? (schema.const !== undefined ? [schema.const] : null);
 
-function compareValues(at, was, is, request, found) {
+// What answers repeat of a request: the schemas that bodies of requests have. A value that is new there
+// comes back to those alone who sent it.
+function echoed(contract) {
+    const operations = Object.values(contract.paths).flatMap((item) => METHODS.map((name) => item[name]).filter(Boolean));
+    return new Set(operations.flatMap((one) => Object.values(one.requestBody?.content ?? {}))
+        .map((entry) => entry.schema.$ref).filter(Boolean));
+}
+
+function compareValues(at, was, is, request, echo, found) {
     const [before, after] = [listed(was), listed(is)];
     const lost = before && after ? before.filter((value) => !after.includes(value)) : [];
     const added = before && after ? after.filter((value) => !before.includes(value)) : [];
     if (request && lost.length) found.push(`${at}: no longer takes ${lost.join(', ')}`);
     if (request && !before && after) found.push(`${at}: takes only ${after.join(', ')} now`);
-    if (!request && added.length) found.push(`${at}: may now be ${added.join(', ')}`);
+    if (!request && !echo && added.length) found.push(`${at}: may now be ${added.join(', ')}`);
     if (!request && before && !after) found.push(`${at}: may now be anything`);
     if (was.type && is.type && was.type !== is.type) found.push(`${at}: is ${is.type}, was ${was.type}`);
 }
@@ -40,7 +48,8 @@ function compareBounds(at, was, is, found) {
 function compareSchemas(at, old, now, sides, request, found) {
     const was = sides.old(old), is = sides.now(now);
     if (!was || !is) return;
-    compareValues(at, was, is, request, found);
+    if (sides.echoed.has(old.$ref)) sides = { ...sides, echo: true };
+    compareValues(at, was, is, request, sides.echo, found);
     if (request) compareBounds(at, was, is, found);
     for (const [name, field] of Object.entries(was.properties ?? {})) {
         if (!is.properties?.[name]) found.push(`${at}.${name}: is gone`);
@@ -91,7 +100,7 @@ function compareOperations(at, [oldItem, was], [nowItem, is], sides, found) {
 // Each break as a sentence.
 export function breaks(old, now) {
     const found = [];
-    const sides = { old: resolver(old), now: resolver(now) };
+    const sides = { old: resolver(old), now: resolver(now), echoed: echoed(old), echo: false };
     for (const [path, item] of Object.entries(old.paths))
         for (const method of METHODS.filter((name) => item[name])) {
             const at = `${method.toUpperCase()} ${path}`, other = now.paths[path];

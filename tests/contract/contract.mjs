@@ -3,125 +3,17 @@
 // its JSON schema. In the end every status that a client can provoke was seen. WORK holds what
 // test_contract_kept.sh put there: tokens (operator, viewer, device, code) and uploads (a, b, json).
 import { readFileSync } from 'node:fs';
-import { request } from 'node:http';
-import Ajv2020 from 'ajv/dist/2020.js';
-import addFormats from 'ajv-formats';
-import { parse } from 'yaml';
+import { Caller } from './caller.mjs';
+import { contractRead } from './file.mjs';
 
 const [file, url, work] = process.argv.slice(2);
-const text = readFileSync(file, 'utf8');
-const contract = parse(text);
+const contract = contractRead(file);
+const { operations } = contract;
 const read = (name) => readFileSync(`${work}/${name}`);
-const token = Object.fromEntries(
+const tokens = Object.fromEntries(
     ['operator', 'viewer', 'device', 'code'].map((name) => [name, read(name).toString().trim()]));
-const ajv = new Ajv2020({ strict: false, allErrors: true });
-addFormats(ajv);
-ajv.addSchema(contract, 'contract');
-
-const failures = [];
-const seen = new Map(); // operationId -> statuses
-const operations = new Map(); // operationId -> {method, path, operation, parameters}
-for (const [path, item] of Object.entries(contract.paths))
-    for (const method of ['get', 'put', 'post', 'delete'].filter((name) => item[name])) {
-        const operation = item[method];
-        const parameters = [...(item.parameters ?? []), ...(operation.parameters ?? [])].map(resolve);
-        operations.set(operation.operationId, { method, path, operation, parameters });
-        seen.set(operation.operationId, new Set());
-    }
-
-// Where a $ref of the file leads.
-function resolve(node) {
-    if (!node?.$ref) return node;
-    return node.$ref.slice(2).split('/').reduce((at, key) => at[key], contract);
-}
-
-function problem(what, ...why) {
-    failures.push([what, ...why].join(': '));
-}
-
-function schemaPointer(operation, item, status, type) {
-    const response = operation.responses[status];
-    const base = response.$ref ?? `#/paths/${[item.path, item.method].map((part) =>
-        part.replaceAll('~', '~0').replaceAll('/', '~1')).join('/')}/responses/${status}`;
-    return `contract${base}/content/${type.replaceAll('/', '~1')}/schema`;
-}
-
-// Holds one answer against the file. HEAD has no body to look at.
-function validate(name, item, answer, body, head) {
-    const { operation } = item;
-    const what = `${name} ${answer.status}`;
-    const response = resolve(operation.responses[answer.status]);
-    if (!answer.headers.get('x-request-id')) problem(what, 'no X-Request-Id');
-    if (!response) return problem(what, 'the contract does not list this status', body.toString().slice(0, 200));
-    seen.get(name).add(String(answer.status));
-    for (const [header, entry] of Object.entries(response.headers ?? {})) {
-        const value = answer.headers.get(header);
-        const schema = resolve(entry).schema;
-        if (value === null && entry.required === false) continue;
-        if (value === null) problem(what, `no ${header}`);
-        else if (schema.const !== undefined && schema.const !== value) problem(what, `${header} is ${value}`);
-        else if (schema.type === 'integer' && !/^\d+$/.test(value)) problem(what, `${header} is ${value}`);
-    }
-    const type = answer.headers.get('content-type')?.split(';')[0];
-    if (!response.content) return body.length && problem(what, 'has a body, the contract lists none');
-    if (!response.content[type]) return problem(what, `content type ${type} is not listed`);
-    if (head || !/json$/.test(type)) return;
-    const pointer = schemaPointer(operation, item, answer.status, type);
-    const check = ajv.getSchema(pointer.replaceAll('{', '%7B').replaceAll('}', '%7D')) ?? ajv.compile({ $ref: pointer.replaceAll('{', '%7B').replaceAll('}', '%7D') });
-    if (!check(JSON.parse(body))) problem(what, ajv.errorsText(check.errors), body.toString().slice(0, 300));
-}
-
-// The address and headers of a call, from what the file says of each parameter.
-function address(item, values) {
-    let path = item.path;
-    const query = new URLSearchParams();
-    const headers = {};
-    for (const [key, value] of Object.entries(values)) {
-        const parameter = item.parameters.find((one) => one.name === key);
-        if (!parameter) throw new Error(`${item.path} has no parameter ${key}`);
-        if (parameter.in === 'path') path = path.replace(`{${key}}`, encodeURIComponent(value));
-        else if (parameter.in === 'query') query.set(key, value);
-        else headers[key] = value;
-    }
-    return { target: url + path + (query.size ? `?${query}` : ''), headers };
-}
-
-// call(operationId, {expect, as, values, body, type, method, query}): returns {body, headers}
-async function call(name, { expect, as = 'operator', values = {}, body, type, method, query = '', asked = {} } = {}) {
-    const item = operations.get(name);
-    const { target, headers } = address(item, values);
-    if (as) headers.Authorization = `Bearer ${token[as] ?? as}`;
-    if (type) headers['Content-Type'] = type;
-    Object.assign(headers, asked);
-    const answer = await fetch(target + query, { method: method ?? item.method.toUpperCase(), headers, body });
-    const bytes = Buffer.from(await answer.arrayBuffer());
-    validate(name, item, answer, bytes, method === 'HEAD');
-    if (answer.status !== expect) problem(name, `${answer.status}, should be ${expect}`, bytes.toString().slice(0, 300));
-    const json = /json/.test(answer.headers.get('content-type') ?? '') && bytes.length ? JSON.parse(bytes) : null;
-    return { bytes, json, headers: answer.headers };
-}
-
-// Announces a body of that many bytes and sends none: the refusal has to come before the body.
-function tooLarge(name, size, { as = 'operator', values = {}, type = JSON_TYPE } = {}) {
-    const item = operations.get(name);
-    const { target, headers } = address(item, values);
-    if (as) headers.Authorization = `Bearer ${token[as]}`;
-    return new Promise((done, failed) => {
-        const sent = request(target, { method: item.method.toUpperCase(),
-            headers: { ...headers, 'Content-Type': type, 'Content-Length': size } });
-        sent.on('error', failed);
-        sent.on('response', async (got) => {
-            const parts = [];
-            for await (const part of got) parts.push(part);
-            sent.off('error', failed).on('error', () => {}).destroy();
-            const answer = { status: got.statusCode, headers: new Headers(got.headers) };
-            validate(name, item, answer, Buffer.concat(parts), false);
-            if (answer.status !== 413) problem(name, `${answer.status}, should be 413`);
-            done();
-        });
-        sent.flushHeaders();
-    });
-}
+const caller = new Caller(contract, url, tokens);
+const call = caller.call.bind(caller), problem = caller.problem.bind(caller);
 
 const JSON_TYPE = 'application/json';
 const TENSORS = 'application/x-safetensors';
@@ -147,7 +39,7 @@ async function uploads() {
     const json = await call('postTokens', { expect: 201, body: read('json'), type: JSON_TYPE });
     await call('postTokens', { expect: 422, body: '{}', type: JSON_TYPE });
     await call('postTokens', { expect: 415, body: 'x', type: 'text/plain' });
-    await tooLarge('postTokens', 9 << 20, { type: TENSORS });
+    await caller.tooLarge('postTokens', 9 << 20, { type: TENSORS });
     await call('postTokens', { expect: 400, body: read('b'), type: TENSORS, values: { 'Idempotency-Key': 'a b' } });
     await call('listTokens', { expect: 200, as: 'viewer', values: { limit: 1 } });
     await call('listTokens', { expect: 400, values: { limit: 101 } });
@@ -218,11 +110,11 @@ async function deltas() {
 async function signed(version) {
     const { json } = await call('getManifest', { expect: 200, values: { version } });
     const manifest = JSON.parse(Buffer.from(json.payload, 'base64'));
-    const check = ajv.compile({ $ref: 'contract#/components/schemas/Manifest' });
-    if (!check(manifest)) problem('the manifest', ajv.errorsText(check.errors));
+    const wrong = contract.wrong('answered#/components/schemas/Manifest', manifest);
+    if (wrong) problem('the manifest', wrong);
     const keys = await call('getKeys', { expect: 200, as: 'device' });
-    const chain = ajv.compile({ $ref: 'contract#/components/schemas/Keys' });
-    if (!chain(JSON.parse(Buffer.from(keys.json.payload, 'base64')))) problem('the keys', ajv.errorsText(chain.errors));
+    const chain = contract.wrong('answered#/components/schemas/Keys', JSON.parse(Buffer.from(keys.json.payload, 'base64')));
+    if (chain) problem('the keys', chain);
     await call('getManifest', { expect: 400, values: { version }, query: '?x=1' });
     await call('getManifest', { expect: 404, values: { version: 999 } });
     await call('getKeysVersion', { expect: 200, values: { version: 1 } });
@@ -238,12 +130,75 @@ async function signed(version) {
     await put(404, JSON.stringify(json), JSON_TYPE, 999);
 }
 
+// The fleet: one device tells of itself, by its own token and by an operator's.
+async function devices() {
+    const self = { id: 'other' }, put = (expect, body, more) =>
+        call('putDevice', { expect, as: 'device', values: self, type: JSON_TYPE, body: JSON.stringify(body), ...more });
+    await put(200, { class: 'camera', channel: 'beta', version: 0, program: '0.1.0' });
+    await put(200, {}, { as: 'operator', values: { id: 'kiosk-7' } });
+    await put(403, {}, { values: { id: 'kiosk-7' } });
+    await put(400, {}, { as: 'operator', values: { id: 'x'.repeat(65) } });
+    await put(415, {}, { type: 'text/plain' });
+    await put(422, { class: 1 });
+    await put(413, { class: ' '.repeat(17 << 10) });
+    const list = await call('listDevices', { expect: 200, as: 'viewer', values: { channel: 'beta', limit: 1 } });
+    if (list.json.devices[0]?.id !== 'other') problem('listDevices', 'the device is not in its channel');
+    await call('listDevices', { expect: 400, values: { health: 'tired' } });
+    await call('getDevice', { expect: 200, as: 'device', values: self });
+    await call('getDevice', { expect: 404, values: { id: 'nobody' } });
+    await call('getFleet', { expect: 200, as: 'viewer' });
+}
+
+// A round over one more upload that goes on until it is cancelled; its id.
+async function longRound(upload) {
+    await call('postTokens', { expect: 201, body: read(upload), type: TENSORS });
+    const settings = JSON.stringify({ holdout: 0, steps: 10000, batch: 8 });
+    return (await call('postDistill', { expect: 202, body: settings, type: JSON_TYPE })).json.id;
+}
+
+// A release from the first device that is offered it to one that takes its place.
+async function releases(version) {
+    const self = { id: 'other' }, of = { version }, none = { version: 999 };
+    const offered = await call('listDeltas', { expect: 200, as: 'device', values: { after: 0, device: 'other' } });
+    if (offered.json.deltas[0]?.version !== version) problem('listDeltas', 'the device is not offered the release');
+    const report = (expect, body, more) =>
+        call('postFeedback', { expect, as: 'device', values: self, type: JSON_TYPE, body: JSON.stringify(body), ...more });
+    await report(204, { version, outcome: 'applied', seconds: 1.5,
+        self_test: { golden: 8, golden_right: 8, replay: 32, replay_agreed: 31, finite: true } });
+    await report(403, { version, outcome: 'applied' }, { values: { id: 'kiosk-7' } });
+    await report(404, { version: 999, outcome: 'applied' });
+    await report(400, { version, outcome: 'applied' }, { as: 'operator', values: { id: 'x'.repeat(65) } });
+    await report(415, {}, { type: 'text/plain' });
+    await report(422, { version, outcome: 'fine' });
+    await report(413, { reason: ' '.repeat(17 << 10) });
+    await call('listReleases', { expect: 200, as: 'viewer', values: { before: 100, limit: 1 } });
+    await call('listReleases', { expect: 400, values: { before: 0 } });
+    const one = await call('getRelease', { expect: 200, as: 'viewer', values: of });
+    if (one.json.counts.applied !== 1) problem('getRelease', `counts ${JSON.stringify(one.json.counts)}`);
+    for (const name of ['getRelease', 'haltRelease', 'resumeRelease', 'rollBackRelease'])
+        await call(name, { expect: 404, values: none });
+    await call('resumeRelease', { expect: 409, values: of });
+    await call('haltRelease', { expect: 200, values: of });
+    await call('haltRelease', { expect: 409, values: of });
+    await call('resumeRelease', { expect: 200, values: of });
+    const back = (expect, body, type = JSON_TYPE) => call('rollBackRelease', { expect, values: of, body, type });
+    await back(422, JSON.stringify({ to: version }));
+    await back(415, 'x', 'text/plain');
+    await back(413, ' '.repeat(17 << 10));
+    const running = await longRound('b');
+    await back(409, '{}');
+    await call('cancelDistill', { expect: 202, values: { id: running } });
+    await over(running);
+    const round = await back(202, '{"to": 0}');
+    if ((await over(round.json.id)).state !== 'released') problem('rollBackRelease', 'no release came of it');
+}
+
 // The stream's head and its first bytes; it ends only with the connection.
 async function events() {
     await call('getEvents', { expect: 400, values: { types: 'nothing' } });
     const stop = new AbortController();
-    const answer = await fetch(`${url}/events`, { headers: { Authorization: `Bearer ${token.viewer}` }, signal: stop.signal });
-    validate('getEvents', operations.get('getEvents'), answer, Buffer.alloc(0), true);
+    const answer = await fetch(`${url}/events`, { headers: { Authorization: `Bearer ${tokens.viewer}` }, signal: stop.signal });
+    caller.validate('getEvents', operations.get('getEvents'), answer, Buffer.alloc(0), true);
     const { value } = await answer.body.getReader().read();
     if (!/^(retry|id|event|:)/.test(Buffer.from(value).toString())) problem('getEvents', 'does not begin as a stream');
     stop.abort();
@@ -256,22 +211,44 @@ async function service() {
     await call('getMetrics', { expect: 200, as: 'viewer' });
     for (const name of ['getHealth', 'getReady', 'getIndex']) await call(name, { expect: 200, as: null });
     const page = { Accept: 'text/html' };
-    const index = await call('getIndex', { expect: 200, as: null, asked: page });
-    await call('getIndex', { expect: 304, as: null, asked: { ...page, 'If-None-Match': index.headers.get('etag') } });
+    for (const name of ['getIndex', 'getDocs', 'getContract'])
+        for (const asked of [page, {}]) {
+            const { headers } = await call(name, { expect: 200, as: null, asked });
+            await call(name, { expect: 304, as: null, asked: { ...asked, 'If-None-Match': headers.get('etag') } });
+        }
+    const asText = await call('getDocs', { expect: 200, as: null });
+    if (asText.bytes.toString() !== contract.text) problem('getDocs', 'serves another contract than the file');
+    for (const kind of operations.get('getProblem').parameters[0].schema.enum)
+        for (const asked of [page, {}]) await call('getProblem', { expect: 200, as: null, values: { name: kind }, asked });
+    await call('getProblem', { expect: 404, as: null, values: { name: 'none' } });
     for (const [name, file] of [['getWeb', 'app.js'], ['getVendor', 'chart.js']]) {
         const got = await call(name, { expect: 200, as: null, values: { file } });
         await call(name, { expect: 304, as: null, values: { file }, asked: { 'If-None-Match': got.headers.get('etag') } });
         await call(name, { expect: 404, as: null, values: { file: 'none.js' } });
     }
     const served = await call('getContract', { expect: 200, as: null });
-    if (served.bytes.toString() !== text) problem('getContract', 'serves another contract than the file');
+    if (served.bytes.toString() !== contract.text) problem('getContract', 'serves another contract than the file');
     const enroll = (expect, body, type = JSON_TYPE) =>
         call('postEnroll', { expect, as: null, body: typeof body === 'string' ? body : JSON.stringify(body), type });
-    await enroll(201, { code: token.code, device: 'contract-1' });
-    await enroll(403, { code: token.code, device: 'contract-2' });
+    await enroll(201, { code: tokens.code, device: 'contract-1' });
+    await enroll(403, { code: tokens.code, device: 'contract-2' });
     await enroll(422, {});
     await enroll(415, 'x', 'text/plain');
     await enroll(413, ' '.repeat(5000));
+}
+
+// Whoever calls too often without a token is told when to come again, whatever is called.
+async function tired() {
+    const drain = async () => {
+        for (;;) if ((await fetch(`${url}/healthz`)).status === 429) return;
+    };
+    for (const [name, { parameters }] of operations) {
+        const values = Object.fromEntries(parameters.filter((one) => one.in === 'path').map((one) => [one.name, 1]));
+        for (let status; status !== 429;) { // a call may come back to the address meanwhile
+            await drain();
+            ({ status } = await call(name, { as: null, values }));
+        }
+    }
 }
 
 // What this run cannot provoke, and where it is provoked; 5xx depend on the machine, not the client.
@@ -281,27 +258,21 @@ const elsewhere = {
     'postEnroll 409': 'wants a device that enrols at the same moment',
 };
 
-function coverage() {
-    for (const [name, { operation }] of operations) {
-        if (!operation.responses['429']) problem(name, 'lists no 429, which any address may get');
-        for (const status of Object.keys(operation.responses)) {
-            const at = `${name} ${status}`;
-            if (status[0] === '5' || status === '429') continue; // 429: test_cloud_quota.sh, test_cloud_auth.sh
-            // a route for every role refuses none; the fleet's tests hold their own operations
-            if (status === '403' && operation['x-roles'].length === 3) continue;
-            if (operation.tags.some((tag) => ['devices', 'releases'].includes(tag))) continue;
-            if (!seen.get(name).has(status) && !elsewhere[at]) problem(at, 'in the contract, but never seen');
-        }
-    }
+// A route for every role refuses none.
+function excused(name, status, operation) {
+    const forAll = status === '403' && operation['x-roles'].length === 3;
+    return status[0] === '5' || forAll || elsewhere[`${name} ${status}`];
 }
 
 await refusals();
 const upload = await uploads();
+await devices();
 await rounds(upload);
-await signed(await deltas());
+const version = await deltas();
+await signed(version);
+await releases(version);
 await events();
 await service();
-coverage();
-for (const line of failures) console.error(`FAIL: ${line}`);
-console.log(`${operations.size} operations, ${[...seen.values()].reduce((n, set) => n + set.size, 0)} statuses, ${failures.length} failures`);
-process.exit(failures.length ? 1 : 0);
+await tired();
+caller.coverage(excused);
+process.exit(caller.end());

@@ -5,6 +5,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 bin=$(readlink -f "$1")
 work=$(mktemp -d /tmp/cdcca-cloud-XXXXXX)
 cloud_pid=''
+witness_pids=()
+witnessed=''
 port=0
 url=''
 
@@ -16,9 +18,34 @@ die() {
 
 cleanup() {
     if [ -n "$cloud_pid" ]; then kill -9 "$cloud_pid" 2>/dev/null || true; fi
+    [ ${#witness_pids[@]} -eq 0 ] || kill -9 "${witness_pids[@]}" 2>/dev/null || true
+    local wrong
+    wrong=$(grep '^FAIL' "$work/exchanges" 2>/dev/null || true)
     rm -rf "$work"
+    [ -z "$wrong" ] || {
+        echo "the contract does not say: $(head -c 4000 <<<"$wrong")" >&2
+        exit 1
+    }
 }
 trap cleanup EXIT
+
+# witness CONTRACT URL: sets $witnessed, by which the clients of an integration test reach the service
+# at URL through tests/contract/witness.mjs, where its packages are (install.sh): it holds each exchange
+# against the contract, and what is wrong fails the test at its end. One for a contract, whatever
+# service is behind it.
+witness() {
+    local at="$work/witness.$1" port=${2#*://*:}
+    witnessed=$2
+    [ -f "$here/../contract/node_modules/.of-lock" ] && [ "$(dirname "$(readlink -f "$0")")" = "$here" ] || return 0
+    echo "${port%%/*}" >"$at.upstream"
+    if [ ! -s "$at.port" ]; then
+        node "$here/../contract/witness.mjs" "$here/../../openapi/$1" "$at.upstream" "$work/exchanges" >"$at.port" &
+        witness_pids+=($!)
+        disown
+        for _ in $(seq 300); do [ -s "$at.port" ] || sleep 0.1; done
+    fi
+    witnessed=${2/:${port%%/*}/:$(cat "$at.port")}
+}
 
 # cloud_start OPTION...: on a free port; waits until it listens
 cloud_start() {
@@ -31,6 +58,11 @@ cloud_start() {
         url=$(sed -n 's|.*listening on \(https*://[^"]*\).*|\1|p' "$work/cloud.log")
         if [ -n "$url" ]; then
             port=${url##*:}
+            case $url in http://*)
+                witness openapi.yaml "$url"
+                url=$witnessed
+                ;;
+            esac
             return 0
         fi
         kill -0 "$cloud_pid" 2>/dev/null || die "the cloud did not start"

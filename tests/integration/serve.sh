@@ -10,7 +10,11 @@ serve_start() {
     local tries
     for tries in $(seq 300); do
         base=$(sed -n 's|.*listening on \(http://[^ ,]*\),.*|\1|p' "$work/serve.log")
-        [ -z "$base" ] || return 0
+        [ -z "$base" ] || {
+            witness edge.yaml "$base"
+            base=$witnessed
+            return 0
+        }
         kill -0 "$edge_pid" 2>/dev/null || break
         sleep 0.1
     done

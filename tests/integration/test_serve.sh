@@ -119,6 +119,13 @@ versions=$(sed 's/200$//' "$work/asked" | jq .cdcca.version)
 expect "versions, in turn" "$(uniq <<<"$versions" | tr '\n' ' ')" "0 1 "
 expect "the models" "$(answer '[.object, (.data | map([.id, .parent]))] | tostring')" \
     '["list",[["student@1","student@0"],["student@0",null]]]'
+one() { curl -sS -o "$work/answer" -w '%{http_code}' "$base/models/$1"; }
+for name in student@1:student@0 student:student@0 student@0:null; do
+    expect "one model" "$(one "${name%:*}")" 200
+    expect "its parent" "$(answer .parent)" "${name#*:}"
+done
+expect "no such model" "$(one student@7)" 404
+expect "its code" "$(answer .error.code)" model_not_found
 expect "an answer" "$(ask "$(question "what color is it?" '.model = "student@1"')")" 200
 expect "by version 1" "$(answer '[.model, .cdcca.version] | tostring')" '["student@1",1]'
 expect "version 0" "$(ask "$(question "what color is it?" '.model = "student@0"')")" 404

@@ -1,8 +1,7 @@
-// Deltas and problem documents: round trip, truncations, other containers, bad metadata.
+// Deltas: round trip, truncations, other containers, bad metadata.
 // links: wire
 #include "api/wire/delta.h"
 #include "api/wire/json.h"
-#include "api/wire/problem.h"
 #include "api/wire/safetensors.h"
 #include "api/wire/zst.h"
 #include "guard.h"
@@ -202,20 +201,6 @@ static void what_is_invalid_is_never_written(void **state)
     buf_free(&small);
 }
 
-static void a_problem_document_carries_the_error(void **state)
-{
-    (void)state;
-    struct err err;
-    struct buf out = {.max = 4096};
-    err_set(&err, STATUS_WRONG_BASE, "encoder \"%s\" is another one", "a\xff\n");
-    assert_int_equal(problem_write(&err, 422, NULL, &out), STATUS_OK);
-    assert_string_equal(
-        (char *)out.data,
-        "{\"type\":\"https://cdcca.dev/problems/wrong_base\",\"title\":\"wrong base\","
-        "\"status\":422,\"detail\":\"encoder \\\"a?\\n\\\" is another one\"}");
-    buf_free(&out);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -225,7 +210,6 @@ int main(void)
         cmocka_unit_test(bad_metadata_is_refused_with_a_reason),
         cmocka_unit_test(other_containers_are_refused),
         cmocka_unit_test(what_is_invalid_is_never_written),
-        cmocka_unit_test(a_problem_document_carries_the_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,6 +22,8 @@ static void a_path_and_its_query_come_apart(void **state)
     assert_string_equal(target_query(&t, "name"), "a b/c");
     assert_string_equal(target_query(&t, "flag"), "");
     assert_null(target_query(&t, "none"));
+    assert_int_equal(target_parse("/v1/models/student@3", &t, &err), STATUS_OK);
+    assert_string_equal(t.path, "/v1/models/student@3");
 }
 
 static void odd_targets_are_refused(void **state)
