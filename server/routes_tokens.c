@@ -71,7 +71,10 @@ static enum status posting_reply(struct posting *posting, struct err *err)
     struct http_request *request = posting->request;
     struct cloud *cloud = request->app;
     json *out = NULL;
-    TRY(store_upload(cloud->store, posting->upload.id, visit_one, &out, err));
+    if (posting->repeated)
+        TRY(store_upload(cloud->store, posting->upload.id, visit_one, &out, err));
+    else
+        out = upload_json(&posting->upload);
     TRY(http_reply_json(request, posting->repeated ? 200 : 201, out, err));
     snprintf(location, sizeof location, "/tokens/%lld", (long long)posting->upload.id);
     http_reply_header(request, "Location", location);

@@ -145,7 +145,7 @@ healthz=$(beside /healthz)
 say "GET /deltas/1, requests of 1 MB per CPU second"
 deltas=$(beside /deltas/1)
 say "POST /tokens of 16 KB, uploads a second"
-payload 10000 64 >"$work/large"
+DEVICE=q10000-many payload 10000 64 >"$work/large" # each from a device of its own: one has a quota
 tokens=$(uploads)
 jq -n --argjson healthz "$healthz" --argjson deltas "$deltas" --argjson tokens "$tokens" \
     --argjson repetitions "$repetitions" --argjson bytes "$(stat -c %s "$work/large")" \

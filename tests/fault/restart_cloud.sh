@@ -14,5 +14,5 @@ expect "the last one" "$(get "/tokens?after=$((uploads - 1))")" 200
 expect "it" "$(answer '.uploads | length')" 1
 payload 1 1 >"$work/up"
 expect "an upload" "$(upload "$work/up")" 201
-expect "kept" "$(find "$work/data/blobs" -type f | wc -l)" "$((uploads + 1))"
+expect "kept" "$("$bin/stored_uploads" "$work/data" | wc -l)" "$((uploads + 1))"
 cloud_stop

@@ -26,7 +26,7 @@ curl -sS -o /dev/null "http://127.0.0.1:$port/healthz" 2>/dev/null && die "HTTP 
 payload 1 200 >"$work/large"
 [ "$(stat -c %s "$work/large")" -gt 30000 ] || die "that is not large"
 expect "an upload" "$(upload "$work/large" "${a[@]}")" 201
-cmp -s "$work/large" "$work/data/blobs/$(sha256sum "$work/large" | cut -c1-64)" || die "the blob differs"
+kept "$work/large" || die "the bytes that are stored differ"
 expect "the contract" "$(get /openapi.yaml "${a[@]}")" 200
 cmp -s "$work/answer" "$here/../../openapi/openapi.yaml" || die "the contract came down otherwise"
 distilled=$(curl -sS "${a[@]}" -X POST -H 'Content-Type: application/json' \
