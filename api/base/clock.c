@@ -36,6 +36,13 @@ void clock_sleep_ms(int64_t ms)
     clock_nanosleep(CLOCK_MONOTONIC, 0, &span, NULL);
 }
 
+static void field_put(char *out, int digits, int value)
+{
+    for (; digits > 0; value /= 10)
+        out[--digits] = (char)('0' + value % 10);
+}
+
+/* One for each line of a log: without strftime and printf, which cost ten times as much. */
 void clock_format(int64_t wall_ms, char out[32])
 {
     int64_t ms = wall_ms % 1000;
@@ -43,10 +50,16 @@ void clock_format(int64_t wall_ms, char out[32])
         ms += 1000;
     time_t seconds = (time_t)((wall_ms - ms) / 1000);
     struct tm utc;
-    char date[24];
-    if (!gmtime_r(&seconds, &utc) || !strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &utc))
-        snprintf(date, sizeof date, "0000-00-00T00:00:00");
-    snprintf(out, 32, "%s.%03dZ", date, (int)ms);
+    strcpy(out, "0000-00-00T00:00:00.000Z");
+    if (gmtime_r(&seconds, &utc) && utc.tm_year >= -1900 && utc.tm_year < 10000 - 1900) {
+        field_put(out, 4, utc.tm_year + 1900);
+        field_put(out + 5, 2, utc.tm_mon + 1);
+        field_put(out + 8, 2, utc.tm_mday);
+        field_put(out + 11, 2, utc.tm_hour);
+        field_put(out + 14, 2, utc.tm_min);
+        field_put(out + 17, 2, utc.tm_sec);
+    }
+    field_put(out + 20, 3, (int)ms);
 }
 
 /* The digits of a pattern of digits and other characters, as numbers; "0000-00-00T" and so on. */
