@@ -32,6 +32,7 @@ struct session {
     struct http *http;
     struct watch *watch;
     char address[PEER_TEXT];
+    struct exchange *spare; /* of the last request, for the next */
 };
 
 /* More threads than cores only wake each other up. Two at least: one may be in a long answer. */
@@ -226,9 +227,19 @@ struct tls *tls_of_connection(void *connection)
     return session ? session->http->config.tls : NULL;
 }
 
+static struct exchange *exchange_alloc(struct session *session)
+{
+    struct exchange *x = session ? session->spare : NULL;
+    if (!x)
+        return malloc(sizeof *x);
+    session->spare = NULL;
+    return x;
+}
+
 static void *on_target(void *ctx, const char *raw, struct MHD_Connection *connection)
 {
-    struct exchange *x = malloc(sizeof *x);
+    struct session *session = session_of(connection);
+    struct exchange *x = exchange_alloc(session);
     if (!x)
         return NULL;
     memset(x, 0, offsetof(struct exchange, target));
@@ -248,7 +259,6 @@ static void *on_target(void *ctx, const char *raw, struct MHD_Connection *connec
     target_parse(raw, &x->target, &x->target_problem);
     x->request.path = x->target.path;
     x->request.target = &x->target;
-    struct session *session = session_of(connection);
     x->watch = session ? session->watch : NULL;
     if (session)
         memcpy(x->request.address, session->address, sizeof session->address);
@@ -295,7 +305,7 @@ static const char *ended_how(enum MHD_RequestTerminationCode code)
     return "error";
 }
 
-static void exchange_free(struct exchange *x)
+static void exchange_free(struct exchange *x, struct session *session)
 {
     event_stream_close(x);
     if (x->request.response.fd >= 0)
@@ -303,13 +313,15 @@ static void exchange_free(struct exchange *x)
     buf_free(&x->request.response.body);
     buf_free(&x->wire);
     buf_free(&x->raw);
-    free(x);
+    if (session && !session->spare)
+        session->spare = x;
+    else
+        free(x);
 }
 
 static void on_completed(void *ctx, struct MHD_Connection *connection, void **state,
                          enum MHD_RequestTerminationCode code)
 {
-    (void)connection;
     struct http *http = ctx;
     struct exchange *x = *state;
     if (!x)
@@ -319,7 +331,7 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **st
     wait_end(x);
     watch_phase(x->watch, WATCH_IDLE, 0);
     atomic_fetch_sub(&http->bodies_bytes, x->charged);
-    exchange_free(x);
+    exchange_free(x, session_of(connection));
     atomic_fetch_sub(&http->active, 1);
 }
 
@@ -347,9 +359,11 @@ static void on_connection(void *ctx, struct MHD_Connection *connection, void **s
         return;
     }
     atomic_fetch_sub(&http->connections, 1);
-    if (*socket_context) {
-        watch_close(((struct session *)*socket_context)->watch);
-        free(*socket_context);
+    struct session *session = *socket_context;
+    if (session) {
+        watch_close(session->watch);
+        free(session->spare);
+        free(session);
         *socket_context = NULL;
     }
 }
