@@ -6,6 +6,7 @@
 #include "api/base/clock.h"
 #include "api/base/log.h"
 #include "api/http/exchange.h"
+#include "api/http/field.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -31,19 +32,10 @@ void access_begin(struct exchange *x)
     id_make(x->http->id_base, atomic_fetch_add(&x->http->requests, 1), x->id);
 }
 
-/* [A-Za-z0-9._-]{1,64} */
-static bool id_valid(const char *id)
-{
-    static const char letters[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-    size_t len = strlen(id);
-    return len > 0 && len < REQUEST_ID && strspn(id, letters) == len;
-}
-
 void access_identify(struct exchange *x)
 {
     const char *id = http_header(&x->request, "X-Request-Id");
-    if (id && id_valid(id))
+    if (id && field_is_id(id, REQUEST_ID - 1))
         snprintf(x->id, sizeof x->id, "%s", id);
 }
 
