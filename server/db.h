@@ -1,7 +1,7 @@
 /* SQLite in a few verbs; db.c is the one file that knows sqlite3.h. Statements are texts where they
  * are used; the same text again costs no preparing. Values are bound by a string of kinds, one
- * letter each: i int64_t, s const char * (NULL becomes SQL's NULL), b const void * and size_t. They are
- * borrowed for the call. A handle is for one thread at a time. */
+ * letter each: i int64_t, s const char * (NULL becomes SQL's NULL), b const void * and size_t. They
+ * are borrowed for the call. A handle is for one thread at a time. */
 #ifndef CDCCA_DB_H
 #define CDCCA_DB_H
 

@@ -15,7 +15,7 @@ struct store {
     int64_t up_base_ms, opened_ms; /* up-time when it was opened, and the monotonic clock then */
     pthread_mutex_t write_lock;    /* guards writer, removed; held for a group of jobs */
     struct db *writer;
-    bool removed; /* uploads went, and the log may still hold what they were */
+    bool removed;              /* uploads went, and the log may still hold what they were */
     pthread_mutex_t read_lock; /* guards reader; held for one query */
     struct db *reader;
 };

@@ -66,10 +66,8 @@ static void date_put(char *out, int day)
 /* One for each line of a log: without gmtime, strftime and printf, which cost ten times as much. */
 void clock_format(int64_t wall_ms, char out[32])
 {
-    int64_t ms = wall_ms % 1000;
-    if (ms < 0)
-        ms += 1000;
-    int64_t seconds = (wall_ms - ms) / 1000, day = seconds / DAY_S - (seconds % DAY_S < 0);
+    int64_t ms = wall_ms % 1000, seconds = wall_ms / 1000 - (ms < 0);
+    int64_t day = seconds / DAY_S - (seconds % DAY_S < 0);
     int second = (int)(seconds - day * DAY_S);
     strcpy(out, "0000-00-00T00:00:00.000Z");
     if (day < DAY_MIN || day > DAY_MAX)
@@ -78,7 +76,7 @@ void clock_format(int64_t wall_ms, char out[32])
     field_put(out + 11, 2, second / 3600);
     field_put(out + 14, 2, second / 60 % 60);
     field_put(out + 17, 2, second % 60);
-    field_put(out + 20, 3, (int)ms);
+    field_put(out + 20, 3, (int)(ms < 0 ? ms + 1000 : ms));
 }
 
 /* The digits of a pattern of digits and other characters, as numbers; "0000-00-00T" and so on. */

@@ -1,5 +1,5 @@
-/* SHA-256 is nettle's, which uses the processor's instructions for it and is then four times as fast
- * as libsodium's. Its state is kept opaque, so that no header of ours includes nettle's. */
+/* SHA-256 is nettle's, which uses the processor's instructions for it and is then four times as
+ * fast as libsodium's. Its state is kept opaque, so that no header of ours includes nettle's. */
 #include "api/base/hash.h"
 #include <nettle/sha2.h>
 #include <sodium.h>
