@@ -1,11 +1,11 @@
 /* What the polling threads do for `serve`: read a request, put it into the queue; list the models.
  */
+#include "api/http/field.h"
 #include "client/serve_state.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 void serve_reply_problem(struct http_request *request, const struct chat_problem *problem)
 {
@@ -29,14 +29,9 @@ void serve_reply_problem(struct http_request *request, const struct chat_problem
  * that as their host. */
 static bool host_is_local(struct http_request *request)
 {
-    static const char *const names[] = {"localhost", "127.", "[::1]"};
     const struct serve *s = request->app;
     const char *host = http_header(request, "Host");
-    for (size_t i = 0; host && i < sizeof names / sizeof names[0]; i++)
-        if (strncasecmp(host, names[i], strlen(names[i])) == 0 &&
-            strspn(host + strlen(names[i]), "0123456789.:") == strlen(host) - strlen(names[i]))
-            return true;
-    return !s->local || !host;
+    return !s->local || !host || field_host_is_local(host);
 }
 
 static enum status host_check(struct http_request *request, struct err *err)

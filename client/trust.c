@@ -246,6 +246,16 @@ enum status trust_fresh(const struct trust *trust, int64_t wall_ms, struct err *
                         err);
 }
 
+bool trust_newest(const struct trust *trust, struct trust_device *device)
+{
+    const struct trust_floor *floor = &trust->state.floor;
+    if (floor->sequence == 0)
+        return false;
+    device->version = floor->version;
+    device->set = floor->set;
+    return true;
+}
+
 /* ---- manifests ---- */
 
 /* A lower sequence is fine for a version below the floor's alone: a device that lost its slots, or

@@ -58,13 +58,16 @@ struct trust_device { /* what a manifest is held against */
 enum status trust_accept(struct trust *trust, const void *envelope, size_t len,
                          const struct trust_device *device, int64_t wall_ms, struct manifest *out,
                          struct err *err);
-/* The same for the manifest of the active version itself, which says that nobody holds back news:
- * it is signed anew before it expires. */
+/* The same for the manifest of a version that the device has (the active one, or trust_newest's),
+ * which says that nobody holds back news: it is signed anew before it expires. */
 enum status trust_confirm(struct trust *trust, const void *envelope, size_t len,
                           const struct trust_device *device, int64_t wall_ms, struct err *err);
 /* REFUSED when the key document, or the manifest at the floor, has expired: nothing new could be
  * seen for that long. */
 enum status trust_fresh(const struct trust *trust, int64_t wall_ms, struct err *err);
+/* The release at the floor: what a device at the factory version, which has no manifest, may ask
+ * about. Its version and set into *device; false: none was seen. */
+bool trust_newest(const struct trust *trust, struct trust_device *device);
 /* Is the wall clock behind what signatures name? */
 bool trust_clock_behind(const struct trust *trust, int64_t wall_ms);
 /* The floor; 0: none. */

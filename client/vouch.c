@@ -142,7 +142,7 @@ static enum status active_confirm(struct vouch *v, struct err *err)
     struct trust_device device;
     TRY(device_read(v, &device, err));
     TRY(trust_renew(v->trust, keys_fetch, v->cloud, err));
-    if (device.version == 0)
+    if (device.version == 0 && !trust_newest(v->trust, &device))
         return trust_fresh(v->trust, wall_now(v), err);
     enum status status = cloud_manifest(v->cloud, device.version, device.version - 1, &text, err);
     if (status == STATUS_OK)

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { BACKUP_PATH = 4096, PIECE = 256 << 10, GONE_MAX = 8 << 20 };
+enum { BACKUP_PATH = 4096, PIECE = 256 << 10 };
 
 struct backup {
     struct io *io;
@@ -128,8 +128,7 @@ static enum status other_visit(struct backup *backup, const char *name, mode_t m
 {
     if (S_ISDIR(mode)) {
         TRY(folder_make(backup, name, err));
-        if (strcmp(name, "blobs") == 0 || strcmp(name, "patches") == 0 ||
-            strcmp(name, "squashes") == 0) /* a cache */
+        if (strcmp(name, "patches") == 0 || strcmp(name, "squashes") == 0) /* a cache */
             return STATUS_OK;
         return folder_walk(backup, name, other_visit, err);
     }
@@ -163,97 +162,90 @@ static enum status database_visit(struct backup *backup, const char *name, mode_
 
 struct naming {
     struct backup *backup;
-    const char *folder;
-    struct buf gone; /* ids of rows whose file is not there */
-    int64_t *count;
     enum status status;
     struct err *err;
 };
 
-static bool named_visit(void *ctx, struct db_row *row)
+static bool release_visit_row(void *ctx, struct db_row *row)
 {
     struct naming *naming = ctx;
-    int64_t id = db_row_int(row, 0);
+    int64_t version = db_row_int(row, 0);
     const char *sha256 = db_row_text(row, 1);
     char name[HASH_HEX + 16];
     struct hash checked;
     if (!sha256 || !hash_parse(sha256, &checked)) {
-        naming->status = err_set(naming->err, STATUS_CORRUPT, "row %lld of %s has no SHA-256",
-                                 (long long)id, naming->folder);
+        naming->status =
+            err_set(naming->err, STATUS_CORRUPT, "release %lld has no SHA-256", (long long)version);
         return false;
     }
-    snprintf(name, sizeof name, "%s/%s", naming->folder, sha256);
+    snprintf(name, sizeof name, "patches/%s", sha256);
     naming->status = file_copy(naming->backup, name, sha256, naming->err);
-    if (naming->status == STATUS_OK)
-        ++*naming->count;
-    else if (naming->status == STATUS_NOT_FOUND)
-        naming->status = buf_append(&naming->gone, &id, sizeof id);
+    if (naming->status == STATUS_NOT_FOUND)
+        naming->status = err_set(naming->err, STATUS_CORRUPT, "the file of release %lld is missing",
+                                 (long long)version);
+    naming->backup->count.releases += naming->status == STATUS_OK;
     return naming->status == STATUS_OK;
 }
 
-/* Rows of uploads that were deleted since leave the copy; any other missing file is damage. */
-static enum status gone_settle(const struct naming *naming, const char *what, struct db *live,
-                               struct db *copy, struct err *err)
+static bool upload_visit_row(void *ctx, struct db_row *row)
 {
-    for (size_t at = 0; at < naming->gone.len; at += sizeof(int64_t)) {
-        int64_t id, still;
-        memcpy(&id, naming->gone.data + at, sizeof id);
-        enum status status = STATUS_OK;
-        if (strcmp(what, "upload") == 0)
-            status = db_int(live, err, &still, "SELECT id FROM uploads WHERE id=?", "i", id);
-        if (status == STATUS_OK)
-            return err_set(err, STATUS_CORRUPT, "the file of %s %lld is missing", what,
-                           (long long)id);
-        if (status != STATUS_NOT_FOUND)
-            return status;
-        TRY(db_change(copy, err, "DELETE FROM uploads WHERE id=?", "i", id));
+    struct naming *naming = ctx;
+    struct hash hash;
+    char hex[HASH_HEX] = "";
+    size_t len;
+    const void *data = db_row_bytes(row, 2, &len);
+    if (data) {
+        hash_bytes(data, len, &hash);
+        hash_hex(&hash, hex);
     }
+    if (strcmp(hex, db_row_text(row, 1)) != 0)
+        naming->status =
+            err_set(naming->err, STATUS_CORRUPT, "the bytes of upload %lld are %s",
+                    (long long)db_row_int(row, 0), data ? "not what its row says" : "missing");
+    naming->backup->count.uploads += naming->status == STATUS_OK;
+    return naming->status == STATUS_OK;
+}
+
+static enum status named_walk(struct backup *backup, struct db *copy, db_visit *visit,
+                              const char *sql, struct err *err)
+{
+    struct naming naming = {.backup = backup, .err = err};
+    enum status status = db_select(copy, err, visit, &naming, sql, "");
+    return status == STATUS_OK || status == STATUS_NOT_FOUND ? naming.status : status;
+}
+
+static enum status table_is_there(struct db *db, const char *name, bool *is, struct err *err)
+{
+    int64_t tables = 0;
+    TRY(db_int(db, err, &tables, "SELECT count(*) FROM sqlite_master WHERE name=?", "s", name));
+    *is = tables > 0;
     return STATUS_OK;
 }
 
-static enum status named_copy(struct backup *backup, const char *what, const char *sql,
-                              struct naming *naming, struct db *live, struct db *copy,
-                              struct err *err)
+/* In a directory of an earlier version uploads' bytes are files, and were copied as such. */
+static enum status rows_copy(struct backup *backup, struct db *copy, struct err *err)
 {
-    naming->backup = backup;
-    naming->gone.max = GONE_MAX;
-    naming->err = err;
-    enum status status = db_select(copy, err, named_visit, naming, sql, "");
-    if (status == STATUS_OK || status == STATUS_NOT_FOUND)
-        status = naming->status;
-    if (status == STATUS_OK)
-        status = gone_settle(naming, what, live, copy, err);
-    buf_free(&naming->gone);
-    return status;
-}
-
-static enum status rows_copy(struct backup *backup, struct db *live, struct db *copy,
-                             struct err *err)
-{
-    struct naming uploads = {.folder = "blobs", .count = &backup->count.uploads};
-    struct naming releases = {.folder = "patches", .count = &backup->count.releases};
-    int64_t caches = 0;
-    TRY(db_int(copy, err, &caches, "SELECT count(*) FROM sqlite_master WHERE name='squashes'", ""));
-    if (caches)
+    bool is;
+    TRY(table_is_there(copy, "squashes", &is, err));
+    if (is)
         TRY(db_change(copy, err, "UPDATE squashes SET stored=0", ""));
-    TRY(named_copy(backup, "release", "SELECT version,sha256 FROM releases", &releases, live, copy,
-                   err));
-    return named_copy(backup, "upload", "SELECT id,sha256 FROM uploads", &uploads, live, copy, err);
+    TRY(named_walk(backup, copy, release_visit_row, "SELECT version,sha256 FROM releases", err));
+    TRY(table_is_there(copy, "blobs", &is, err));
+    if (!is)
+        return db_int(copy, err, &backup->count.uploads, "SELECT count(*) FROM uploads", "");
+    return named_walk(backup, copy, upload_visit_row,
+                      "SELECT u.id,u.sha256,b.data FROM uploads u LEFT JOIN blobs b ON b.id=u.id",
+                      err);
 }
 
-static enum status blobs_copy(struct backup *backup, struct err *err)
+static enum status named_copy(struct backup *backup, struct err *err)
 {
-    char live_path[BACKUP_PATH], copy_path[BACKUP_PATH];
-    struct db *live = NULL, *copy = NULL;
-    TRY(io_join(live_path, sizeof live_path, backup->from, "cloud.db", err));
-    TRY(io_join(copy_path, sizeof copy_path, backup->to, "cloud.db", err));
-    enum status status = db_open(live_path, false, &live, err);
-    if (status == STATUS_OK)
-        status = db_open(copy_path, true, &copy, err);
-    if (status == STATUS_OK)
-        status = rows_copy(backup, live, copy, err);
+    char path[BACKUP_PATH];
+    struct db *copy = NULL;
+    TRY(io_join(path, sizeof path, backup->to, "cloud.db", err));
+    TRY(db_open(path, true, &copy, err));
+    enum status status = rows_copy(backup, copy, err);
     db_close(copy); /* its log goes into it here */
-    db_close(live);
     return status;
 }
 
@@ -282,13 +274,12 @@ static enum status target_check(const char *to, const char *partial, struct err 
 
 static enum status all_copy(struct backup *backup, struct err *err)
 {
-    TRY(folder_make(backup, "blobs", err));
     TRY(folder_make(backup, "patches", err));
     TRY(folder_walk(backup, "", other_visit, err));
     TRY(folder_walk(backup, "", database_visit, err));
     backup->count.bytes = 0;
     TRY(folder_walk(backup, "", other_visit, err));
-    return blobs_copy(backup, err);
+    return named_copy(backup, err);
 }
 
 /* Databases were written by SQLite, and names of folders by nobody: one sync of everything. */

@@ -4,9 +4,8 @@
  * The order makes it whole. First what is neither database nor named by one (state, keys); then
  * each database as of one moment (VACUUM INTO); then the first once more, for a round that ended in
  * between: the database says which version and round were the last, and their state is in one of
- * the two passes. Last the uploads and patches that the copied database names, each checked against
- * its SHA-256: a file is durable before the row that names it, so all of them are there, but for
- * uploads deleted meanwhile, whose rows then leave the copy, too.
+ * the two passes. Last the patches that the copied database names: each is durable before its row,
+ * so all of them are there. Patches and uploads are checked against their SHA-256.
  *
  * Keys and hashed tokens are part of it; its files are for their owner alone. */
 #ifndef CDCCA_BACKUP_H

@@ -56,10 +56,10 @@ enum status db_open(const char *path, bool writable, struct db **out, struct err
         return err_set(err, STATUS_NO_MEMORY, "out of memory");
     }
     (*out)->handle = db;
-    if (writable)
+    if (writable) /* savepoints keep pages aside: in memory, not in a file made for each group */
         status = db_exec(*out,
                          "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA "
-                         "foreign_keys=ON; PRAGMA secure_delete=ON;",
+                         "foreign_keys=ON; PRAGMA secure_delete=ON; PRAGMA temp_store=MEMORY;",
                          err);
     if (status != STATUS_OK) {
         db_close(*out);
@@ -122,10 +122,14 @@ static enum status prepare(struct db *db, sqlite3_stmt **out, struct err *err, c
         sqlite3_prepare_v3(db->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, out, NULL) != SQLITE_OK)
         return db_error(db->handle, err);
     for (int i = 0; kinds[i]; i++) {
-        if (kinds[i] == 'i')
+        if (kinds[i] == 'i') {
             sqlite3_bind_int64(*out, i + 1, va_arg(values, int64_t));
-        else
-            sqlite3_bind_text(*out, i + 1, va_arg(values, const char *), -1, SQLITE_TRANSIENT);
+        } else if (kinds[i] == 's') {
+            sqlite3_bind_text(*out, i + 1, va_arg(values, const char *), -1, SQLITE_STATIC);
+        } else {
+            const void *data = va_arg(values, const void *);
+            sqlite3_bind_blob64(*out, i + 1, data, va_arg(values, size_t), SQLITE_STATIC);
+        }
     }
     return STATUS_OK;
 }
@@ -156,6 +160,14 @@ int64_t db_changed(struct db *db)
 bool db_in_transaction(struct db *db)
 {
     return !sqlite3_get_autocommit(db->handle);
+}
+
+enum status db_log_empty(struct db *db, struct err *err)
+{
+    sqlite3_busy_timeout(db->handle, 0);
+    int code = sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    sqlite3_busy_timeout(db->handle, BUSY_MS);
+    return code == SQLITE_OK ? STATUS_OK : db_error(db->handle, err);
 }
 
 enum status db_select_list(struct db *db, struct err *err, db_visit *visit, void *ctx,
@@ -209,4 +221,11 @@ int64_t db_row_int(struct db_row *row, int column)
 const char *db_row_text(struct db_row *row, int column)
 {
     return (const char *)sqlite3_column_text(statement_of(row), column);
+}
+
+const void *db_row_bytes(struct db_row *row, int column, size_t *len)
+{
+    const void *data = sqlite3_column_blob(statement_of(row), column);
+    *len = (size_t)sqlite3_column_bytes(statement_of(row), column);
+    return data;
 }

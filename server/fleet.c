@@ -2,7 +2,6 @@
 #include "server/fleet.h"
 #include "api/base/clock.h"
 #include "api/base/log.h"
-#include <dirent.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -215,44 +214,6 @@ static enum status uploads_expire(struct fleet *fleet, struct err *err)
     return STATUS_OK;
 }
 
-struct sweep {
-    char names[BATCH][HASH_HEX];
-    int count;
-};
-
-static enum status sweep_run(struct store *store, void *ctx, struct err *err)
-{
-    struct sweep *sweep = ctx;
-    return store_blobs_sweep(store, sweep->names, sweep->count, err);
-}
-
-/* Blobs that no row knows: what a crash left between a file and its row. Once a start. */
-static enum status blobs_sweep(struct fleet *fleet, struct err *err)
-{
-    char path[4096];
-    struct hash hash;
-    struct sweep sweep = {.count = 0};
-    enum status status = io_join(path, sizeof path, fleet->config.data_dir, "blobs", err);
-    DIR *dir = status == STATUS_OK ? opendir(path) : NULL;
-    if (!dir)
-        return status;
-    for (struct dirent *entry; status == STATUS_OK && (entry = readdir(dir));) {
-        if (!hash_parse(entry->d_name, &hash))
-            continue;
-        memcpy(sweep.names[sweep.count++], entry->d_name, HASH_HEX);
-        if (sweep.count == BATCH) {
-            status = store_run(fleet->config.store, sweep_run, &sweep, err);
-            sweep.count = 0;
-            if (fleet_stopping(fleet))
-                break;
-        }
-    }
-    closedir(dir);
-    if (status == STATUS_OK && sweep.count)
-        status = store_run(fleet->config.store, sweep_run, &sweep, err);
-    return status;
-}
-
 static enum status chores_do(struct fleet *fleet, struct err *err)
 {
     int64_t now = clock_monotonic_ms();
@@ -261,8 +222,6 @@ static enum status chores_do(struct fleet *fleet, struct err *err)
         return STATUS_OK;
     fleet->chores_ms = now;
     TRY(store_run(fleet->config.store, uptime_run, NULL, err));
-    if (first)
-        TRY(blobs_sweep(fleet, err));
     return fleet->config.retain_ms ? uploads_expire(fleet, err) : STATUS_OK;
 }
 

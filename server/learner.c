@@ -277,9 +277,8 @@ static enum status recall(struct learner *learner, struct store *store, struct e
     struct lessons lessons;
     if (learner->recalled)
         return STATUS_OK;
-    enum status status =
-        lessons_load_learned(learner->io, store, RECALL_UPLOADS, learner->facts.tokens_max,
-                             LESSONS_BYTES, &lessons, err);
+    enum status status = lessons_load_learned(store, RECALL_UPLOADS, learner->facts.tokens_max,
+                                              LESSONS_BYTES, &lessons, err);
     if (status == STATUS_OK && lessons.count > 0)
         status = distiller_recall(learner->distiller, lessons.items, lessons.count, err);
     learner->recalled = status == STATUS_OK;
@@ -310,8 +309,8 @@ static enum status train(struct learner *learner, struct store *store, int64_t r
 {
     struct lessons lessons;
     TRY(recall(learner, store, err));
-    enum status status = lessons_load_round(learner->io, store, round, learner->facts.tokens_max,
-                                            LESSONS_BYTES, &lessons, err);
+    enum status status =
+        lessons_load_round(store, round, learner->facts.tokens_max, LESSONS_BYTES, &lessons, err);
     if (status == STATUS_OK && lessons.count == 0)
         status = err_set(err, STATUS_NOT_FOUND, "none of the round's uploads can be read");
     if (status == STATUS_OK)

@@ -1,5 +1,5 @@
-/* See lessons.h. Names are collected first, so that no file is read while the store's reader is
- * held. Strings are copied out of each payload, which is then freed. */
+/* See lessons.h. Names are collected first, so that nothing slow is done while the store's reader
+ * is held. Strings are copied out of each payload, which is then freed. */
 #include "server/lessons.h"
 #include "api/base/checked.h"
 #include "api/base/hash.h"
@@ -116,36 +116,22 @@ static bool instance_add(struct lessons *lessons, const struct payload *payload,
     return true;
 }
 
-static enum status blob_read(struct io *io, struct store *store, const char *sha256,
-                             struct buf *out, struct err *err)
-{
-    char path[4096], hex[HASH_HEX];
-    struct hash hash;
-    TRY(store_upload_path(store, sha256, path, sizeof path, err));
-    TRY(io_read_file(io, path, out, err));
-    hash_bytes(out->data, out->len, &hash);
-    hash_hex(&hash, hex);
-    if (strcmp(hex, sha256) != 0)
-        return err_set(err, STATUS_CORRUPT, "%s does not have the content it is named after", path);
-    return STATUS_OK;
-}
-
-enum status lessons_read_upload(struct io *io, struct store *store, const char *sha256,
-                                struct payload *out, struct err *err)
+enum status lessons_read_upload(struct store *store, const char *sha256, struct payload *out,
+                                struct err *err)
 {
     struct buf bytes = {.max = LIMIT_UPLOAD_RAW_BYTES};
-    enum status status = blob_read(io, store, sha256, &bytes, err);
+    enum status status = store_upload_bytes(store, sha256, &bytes, err);
     if (status == STATUS_OK)
         status = payload_decode("application/x-safetensors", bytes.data, bytes.len, out, err);
     buf_free(&bytes);
     return status;
 }
 
-static enum status upload_add(struct io *io, struct store *store, const struct name *name,
-                              struct lessons *lessons, struct err *err)
+static enum status upload_add(struct store *store, const struct name *name, struct lessons *lessons,
+                              struct err *err)
 {
     struct payload payload;
-    TRY(lessons_read_upload(io, store, name->sha256, &payload, err));
+    TRY(lessons_read_upload(store, name->sha256, &payload, err));
     enum status status = STATUS_OK;
     for (size_t i = 0; i < payload.instances && status == STATUS_OK; i++)
         if (!instance_add(lessons, &payload, i, name))
@@ -155,20 +141,20 @@ static enum status upload_add(struct io *io, struct store *store, const struct n
     return status;
 }
 
-static enum status names_load(struct io *io, struct store *store, const struct names *names,
-                              bool backwards, struct lessons *out)
+static enum status names_load(struct store *store, const struct names *names, bool backwards,
+                              struct lessons *out)
 {
     for (size_t i = 0; i < names->count; i++) {
         struct err err;
         const struct name *name = &names->item[backwards ? names->count - 1 - i : i];
-        if (upload_add(io, store, name, out, &err) != STATUS_OK)
+        if (upload_add(store, name, out, &err) != STATUS_OK)
             log_line(LOG_WARN, "lessons", "upload left out: %s", err.text);
     }
     return STATUS_OK;
 }
 
-enum status lessons_load_round(struct io *io, struct store *store, int64_t round, int tokens,
-                               size_t max_bytes, struct lessons *out, struct err *err)
+enum status lessons_load_round(struct store *store, int64_t round, int tokens, size_t max_bytes,
+                               struct lessons *out, struct err *err)
 {
     struct names names = {0};
     *out = (struct lessons){.tokens = tokens, .max_bytes = max_bytes};
@@ -176,13 +162,13 @@ enum status lessons_load_round(struct io *io, struct store *store, int64_t round
     if (status == STATUS_OK && names.failed)
         status = err_set(err, STATUS_NO_MEMORY, "out of memory");
     if (status == STATUS_OK)
-        status = names_load(io, store, &names, false, out);
+        status = names_load(store, &names, false, out);
     free(names.item);
     return status;
 }
 
-enum status lessons_load_learned(struct io *io, struct store *store, int limit, int tokens,
-                                 size_t max_bytes, struct lessons *out, struct err *err)
+enum status lessons_load_learned(struct store *store, int limit, int tokens, size_t max_bytes,
+                                 struct lessons *out, struct err *err)
 {
     struct names names = {0};
     *out = (struct lessons){.tokens = tokens, .max_bytes = max_bytes};
@@ -190,7 +176,7 @@ enum status lessons_load_learned(struct io *io, struct store *store, int limit, 
     if (status == STATUS_OK && names.failed)
         status = err_set(err, STATUS_NO_MEMORY, "out of memory");
     if (status == STATUS_OK)
-        status = names_load(io, store, &names, true, out);
+        status = names_load(store, &names, true, out);
     free(names.item);
     return status;
 }

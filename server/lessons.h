@@ -18,14 +18,14 @@ struct lessons {
 };
 
 /* Those of one round, in the order they came. */
-enum status lessons_load_round(struct io *io, struct store *store, int64_t round, int tokens,
-                               size_t max_bytes, struct lessons *out, struct err *err);
+enum status lessons_load_round(struct store *store, int64_t round, int tokens, size_t max_bytes,
+                               struct lessons *out, struct err *err);
 /* The latest `limit` uploads of finished rounds, oldest first. */
-enum status lessons_load_learned(struct io *io, struct store *store, int limit, int tokens,
-                                 size_t max_bytes, struct lessons *out, struct err *err);
+enum status lessons_load_learned(struct store *store, int limit, int tokens, size_t max_bytes,
+                                 struct lessons *out, struct err *err);
 /* One upload as it came, checked against its name. payload_free afterwards. */
-enum status lessons_read_upload(struct io *io, struct store *store, const char *sha256,
-                                struct payload *out, struct err *err);
+enum status lessons_read_upload(struct store *store, const char *sha256, struct payload *out,
+                                struct err *err);
 void lessons_free(struct lessons *lessons);
 
 #endif

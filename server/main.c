@@ -235,8 +235,7 @@ static enum status fleet_open(struct service *service, const struct serve_option
                                      .cache_bytes = PLANNER_CACHE_BYTES,
                                      .on_change = on_news,
                                      .ctx = service};
-    struct mapper_config mapper = {
-        .io = cloud->io, .store = cloud->store, .on_change = on_news, .ctx = service};
+    struct mapper_config mapper = {.store = cloud->store, .on_change = on_news, .ctx = service};
     TRY(fleet_create(&fleet, &cloud->fleet, err));
     TRY(mapper_create(&mapper, &cloud->mapper, err));
     return planner_create(&planner, &cloud->planner, err);

@@ -148,7 +148,7 @@ static enum status source_read(struct making *m, struct source *source, int64_t 
     enum status known = store_device(c->store, source->device, 0, class_take, source, err);
     if (known != STATUS_OK && known != STATUS_NOT_FOUND)
         return known;
-    TRY(lessons_read_upload(c->io, c->store, source->sha256, &payload, err));
+    TRY(lessons_read_upload(c->store, source->sha256, &payload, err));
     enum status status = (int64_t)payload.tokens == source->tokens
                              ? payload_take(m, source, &payload, k, err)
                              : err_set(err, STATUS_CORRUPT, "it has another number of tokens");

@@ -14,7 +14,6 @@ enum { MAPPER_POINTS = 1000 };
 struct mapper;
 
 struct mapper_config {
-    struct io *io;
     struct store *store;
     void (*on_change)(void *ctx); /* a map was made, or could not be */
     void *ctx;

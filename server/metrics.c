@@ -95,8 +95,8 @@ static struct histogram *route_find(struct metrics *metrics, const char *route)
 static void cell_count(struct metrics *metrics, const char *route, const char *method, int code)
 {
     struct cell *cell = metrics->cells, *end = cell + metrics->cell_count;
-    while (cell < end && (cell->code != code || strcmp(cell->method, method) != 0 ||
-                          strcmp(cell->route, route) != 0))
+    while (cell < end &&
+           (cell->code != code || cell->method != method || strcmp(cell->route, route) != 0))
         cell++;
     if (cell == metrics->cells + CELLS)
         return;

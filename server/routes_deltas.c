@@ -2,13 +2,13 @@
  * take them, and can wait for news (long poll); a device that is named in it is offered the newest
  * of them on the record before the answer goes out. A patch never changes, so it has a strong tag
  * and may be cached for ever. */
+#include "api/http/field.h"
 #include "server/auth.h"
 #include "server/routes.h"
 #include "server/shared.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 enum { SQUASH_WAIT_MS = 55000 };
 
@@ -142,24 +142,6 @@ static enum status way_list(struct cloud *cloud, const struct asking *asking,
     return status;
 }
 
-/* The seconds of `Prefer: wait=N` (RFC 7240), at most LIMIT_WAIT_S; 0 without one. What is no such
- * preference is ignored, as the RFC wants. */
-static int64_t prefer_wait(struct http_request *request)
-{
-    const char *p = http_header(request, "Prefer");
-    while (p && *p) {
-        p += strspn(p, " \t,");
-        size_t length = strcspn(p, ",");
-        size_t digits = strncasecmp(p, "wait=", 5) == 0 ? strspn(p + 5, "0123456789") : 0;
-        if (digits && strspn(p + 5 + digits, " \t;,") + 5 + digits >= length) {
-            long long seconds = digits > 4 ? LIMIT_WAIT_S : strtoll(p + 5, NULL, 10);
-            return seconds < LIMIT_WAIT_S ? seconds : LIMIT_WAIT_S;
-        }
-        p += length;
-    }
-    return 0;
-}
-
 static enum status asking_reply(struct http_request *request, const struct asking *asking,
                                 struct err *err)
 {
@@ -240,7 +222,7 @@ static enum status asking_read(struct http_request *request, struct asking *out,
     *out = (struct asking){.limit = LIMIT_PAGE};
     TRY(http_query_only(request, known, err));
     TRY(http_query_int(request, "after", 0, INT64_MAX, &out->after, err));
-    out->wait_s = prefer_wait(request);
+    out->wait_s = field_prefer_wait(http_header(request, "Prefer"), LIMIT_WAIT_S);
     out->preferred = out->wait_s > 0 && !http_query(request, "wait");
     snprintf(out->applied, sizeof out->applied, "wait=%lld", (long long)out->wait_s);
     TRY(http_query_int(request, "wait", 0, LIMIT_WAIT_S, &out->wait_s, err));

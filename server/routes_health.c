@@ -9,12 +9,11 @@ enum { METRICS_MAX = 1 << 20 };
 /* Alive: a thread answers. It asks nothing of the store, so that a full disk restarts nobody. */
 enum status health_get(struct http_request *request, struct err *err)
 {
-    json *out = json_object_new();
-    if (out && json_set_string(out, "status", "ok") &&
-        json_set_string(out, "program", "cdcca-cloud " CDCCA_VERSION))
-        return http_reply_json(request, 200, out, err);
-    json_free(out);
-    return err_set(err, STATUS_NO_MEMORY, "out of memory");
+    static const char text[] =
+        "{\n  \"status\": \"ok\",\n  \"program\": \"cdcca-cloud " CDCCA_VERSION "\"\n}\n";
+    TRY(http_reply_text(request, 200, "application/json", text, err));
+    http_reply_header(request, "Cache-Control", "no-store");
+    return STATUS_OK;
 }
 
 /* ---- ready ---- */

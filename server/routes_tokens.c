@@ -1,6 +1,7 @@
 /* /tokens: uploads. POST checks everything on the request thread, hands the write to the writer and
  * answers after the commit. What is stored is the safetensors form, whatever the client sent. */
 #include "api/base/clock.h"
+#include "api/http/field.h"
 #include "api/wire/payload.h"
 #include "server/routes.h"
 #include "server/shared.h"
@@ -71,7 +72,10 @@ static enum status posting_reply(struct posting *posting, struct err *err)
     struct http_request *request = posting->request;
     struct cloud *cloud = request->app;
     json *out = NULL;
-    TRY(store_upload(cloud->store, posting->upload.id, visit_one, &out, err));
+    if (posting->repeated)
+        TRY(store_upload(cloud->store, posting->upload.id, visit_one, &out, err));
+    else
+        out = upload_json(&posting->upload);
     TRY(http_reply_json(request, posting->repeated ? 200 : 201, out, err));
     snprintf(location, sizeof location, "/tokens/%lld", (long long)posting->upload.id);
     http_reply_header(request, "Location", location);
@@ -116,14 +120,10 @@ static enum status key_read(struct posting *posting, struct err *err)
     const char *key = http_header(posting->request, "Idempotency-Key");
     if (!key)
         return STATUS_OK;
-    size_t len = strlen(key);
-    bool ok = len > 0 && len < sizeof posting->key;
-    for (size_t i = 0; i < len && ok; i++)
-        ok = key[i] > ' ' && key[i] <= '~';
-    if (!ok)
+    if (!field_is_key(key, sizeof posting->key - 1))
         return err_set(err, STATUS_USAGE, "Idempotency-Key is 1 to %zu printable characters",
                        sizeof posting->key - 1);
-    memcpy(posting->key, key, len + 1);
+    strcpy(posting->key, key);
     posting->upload.key = posting->key;
     return STATUS_OK;
 }

@@ -25,7 +25,7 @@ static const char *const steps[] = {
     "  base_set_sha256 TEXT NOT NULL, set_sha256 TEXT NOT NULL, manifest TEXT NOT NULL);",
 
     /* The fleet: devices, rollouts, what was offered to whom, rollbacks, squashed patches, and the
-     * blobs that are to go. Releases from before are everyone's. */
+     * files that were to go. Releases from before are everyone's. */
     "ALTER TABLE rounds ADD COLUMN target INTEGER NOT NULL DEFAULT -1;"
     "ALTER TABLE releases ADD COLUMN state TEXT NOT NULL DEFAULT 'complete';"
     "ALTER TABLE releases ADD COLUMN plan TEXT NOT NULL DEFAULT '100%';"
@@ -72,6 +72,11 @@ static const char *const steps[] = {
     "  BEGIN DELETE FROM maps WHERE round=OLD.round; END;"
     "CREATE TRIGGER uploads_return AFTER UPDATE OF round ON uploads WHEN OLD.round IS NOT NULL"
     "  BEGIN DELETE FROM maps WHERE round=OLD.round; END;",
+
+    /* Uploads' bytes, which were files before (store_import.c). */
+    "CREATE TABLE blobs("
+    "  id INTEGER PRIMARY KEY REFERENCES uploads(id) ON DELETE CASCADE, data BLOB NOT NULL);"
+    "DROP TABLE doomed;",
 };
 enum { STEPS = sizeof steps / sizeof *steps };
 

@@ -38,18 +38,18 @@ static enum status folder_make(struct store *store, const char *name, struct err
 static enum status store_connect(struct store *store, struct err *err)
 {
     char path[STORE_PATH];
-    TRY(folder_make(store, "blobs", err));
     TRY(folder_make(store, "patches", err));
     TRY(folder_make(store, "squashes", err));
     TRY(dir_lock(store, err));
     TRY(io_join(path, sizeof path, store->dir, "cloud.db", err));
     TRY(db_open(path, true, &store->writer, err));
     TRY(schema_ensure(store->writer, err));
+    TRY(store_import(store, err));
     TRY(db_exec(store->writer,
                 "CREATE INDEX IF NOT EXISTS uploads_device ON uploads(device, received_ms)", err));
     TRY(db_int(store->writer, err, &store->up_base_ms, "SELECT ms FROM uptime", ""));
     store->opened_ms = clock_monotonic_ms();
-    store->dooming = true; /* what an earlier process may have left */
+    store->removed = true; /* what an earlier process may have left */
     return db_open(path, false, &store->reader, err);
 }
 
@@ -113,12 +113,6 @@ enum status store_blob_path(const struct store *store, const char *folder, const
     return STATUS_OK;
 }
 
-enum status store_upload_path(const struct store *store, const char *sha256, char *out, size_t size,
-                              struct err *err)
-{
-    return store_blob_path(store, "blobs", sha256, out, size, err);
-}
-
 enum status store_patch_path(const struct store *store, const char *sha256, char *out, size_t size,
                              struct err *err)
 {
@@ -149,73 +143,11 @@ static enum status transaction_begin(struct store *store, struct err *err)
     return db_exec(store->writer, "BEGIN IMMEDIATE", err);
 }
 
-enum { DOOMED_BATCH = 64 };
-
-struct doomed {
-    char sha256[DOOMED_BATCH][HASH_HEX];
-    bool known[DOOMED_BATCH]; /* the content came back */
-    int count;
-};
-
-static bool doomed_take(void *ctx, struct db_row *row)
+/* What cannot be done now, because somebody reads, is done after the next commit. */
+static void removals_finish(struct store *store)
 {
-    struct doomed *doomed = ctx;
-    snprintf(doomed->sha256[doomed->count], HASH_HEX, "%s", db_row_text(row, 0));
-    doomed->known[doomed->count++] = db_row_int(row, 1) != 0;
-    return true;
-}
-
-static enum status removals_sync(struct store *store, struct err *err)
-{
-    char path[STORE_PATH];
-    TRY(io_join(path, sizeof path, store->dir, "blobs", err));
-    int fd = store->io->open(store->io, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    if (fd < 0)
-        return io_error(err, "open", path, errno);
-    int failed = store->io->sync(store->io, fd);
-    int error = errno;
-    store->io->close(store->io, fd);
-    return failed ? io_error(err, "sync", path, error) : STATUS_OK;
-}
-
-/* Files first, then the directory, then the list: a crash on the way finds them on the list. */
-static enum status doomed_batch(struct store *store, struct doomed *doomed, struct err *err)
-{
-    char path[STORE_PATH];
-    *doomed = (struct doomed){0};
-    enum status status = db_select(store->writer, err, doomed_take, doomed,
-                                   "SELECT d.sha256, EXISTS(SELECT 1 FROM uploads u WHERE "
-                                   "u.sha256=d.sha256) FROM doomed d LIMIT ?",
-                                   "i", (int64_t)DOOMED_BATCH);
-    if (status == STATUS_NOT_FOUND)
-        return STATUS_OK;
-    TRY(status);
-    for (int i = 0; i < doomed->count; i++) {
-        TRY(store_upload_path(store, doomed->sha256[i], path, sizeof path, err));
-        if (!doomed->known[i] && store->io->unlink(store->io, path) != 0 && errno != ENOENT)
-            return io_error(err, "remove", path, errno);
-    }
-    TRY(removals_sync(store, err));
-    TRY(transaction_begin(store, err));
-    for (int i = 0; i < doomed->count && status == STATUS_OK; i++)
-        status = db_change(store->writer, err, "DELETE FROM doomed WHERE sha256=?", "s",
-                           doomed->sha256[i]);
-    if (status == STATUS_OK)
-        status = db_exec(store->writer, "COMMIT", err);
-    if (status != STATUS_OK)
-        db_exec(store->writer, "ROLLBACK", NULL);
-    return status;
-}
-
-/* Blobs go after the commit that ended their rows, unless a later job brought the content back.
- * What cannot be done now is done after the next commit. */
-static void doomed_remove(struct store *store)
-{
-    struct doomed doomed = {.count = DOOMED_BATCH};
-    enum status status = STATUS_OK;
-    while (store->dooming && status == STATUS_OK && doomed.count == DOOMED_BATCH)
-        status = doomed_batch(store, &doomed, NULL);
-    store->dooming = store->dooming && status != STATUS_OK;
+    if (store->removed)
+        store->removed = db_log_empty(store->writer, NULL) != STATUS_OK;
 }
 
 enum status store_apply(struct store *store, struct store_job *jobs, size_t count, struct err *err)
@@ -225,15 +157,12 @@ enum status store_apply(struct store *store, struct store_job *jobs, size_t coun
     enum status status = transaction_begin(store, &problem);
     for (size_t i = 0; i < count && status == STATUS_OK; i++)
         status = job_run(store, &jobs[i], &problem);
-    enum status synced = blobs_sync(&store->blobs, store->io, &problem);
-    if (status == STATUS_OK)
-        status = synced;
     if (status == STATUS_OK)
         status = db_exec(store->writer, "COMMIT", &problem);
     if (status != STATUS_OK)
         db_exec(store->writer, "ROLLBACK", NULL);
     else
-        doomed_remove(store);
+        removals_finish(store);
     pthread_mutex_unlock(&store->write_lock);
     for (size_t i = 0; i < count && status != STATUS_OK; i++) {
         jobs[i].status = status;
@@ -270,7 +199,8 @@ static enum status key_check(struct store *store, const struct upload *upload, s
                    upload->key, (long long)other);
 }
 
-static enum status upload_insert(struct store *store, struct upload *upload, struct err *err)
+static enum status upload_insert(struct store *store, struct upload *upload, const void *data,
+                                 size_t len, struct err *err)
 {
     TRY(db_change(store->writer, err,
                   "INSERT INTO uploads(sha256,key,device,received_ms,base_version,instances,tokens,"
@@ -278,13 +208,13 @@ static enum status upload_insert(struct store *store, struct upload *upload, str
                   "sssiiiii", upload->sha256, upload->key, upload->device, upload->received_ms,
                   upload->base_version, upload->instances, upload->tokens, upload->size_bytes));
     upload->id = db_last_id(store->writer);
-    return STATUS_OK;
+    return db_change(store->writer, err, "INSERT INTO blobs VALUES(?,?)", "ib", upload->id, data,
+                     len);
 }
 
 enum status store_upload_add(struct store *store, struct upload *upload, const void *data,
                              size_t len, bool *repeated, struct err *err)
 {
-    char path[STORE_PATH];
     if (upload->key)
         TRY(key_check(store, upload, err));
     enum status status = db_int(store->writer, err, &upload->id,
@@ -292,60 +222,43 @@ enum status store_upload_add(struct store *store, struct upload *upload, const v
     *repeated = status == STATUS_OK;
     if (status != STATUS_NOT_FOUND)
         return status;
-    TRY(store_upload_path(store, upload->sha256, path, sizeof path, err));
-    TRY(blobs_write(&store->blobs, store->io, path, data, len, err));
-    return upload_insert(store, upload, err);
+    return upload_insert(store, upload, data, len, err);
 }
 
-struct upload_use {
-    char sha256[HASH_HEX];
-    bool in_use;
-};
-
-static bool upload_use_read(void *ctx, struct db_row *row)
+/* For jobs: the row goes, and its bytes with it. */
+static enum status upload_remove(struct store *store, int64_t id, struct err *err)
 {
-    struct upload_use *use = ctx;
-    snprintf(use->sha256, sizeof use->sha256, "%s", db_row_text(row, 0));
-    use->in_use = db_row_int(row, 1) == 0;
-    return false;
-}
-
-/* For jobs: the row goes, and its blob after the commit. */
-static enum status upload_doom(struct store *store, int64_t id, const char *sha256, struct err *err)
-{
-    TRY(db_change(store->writer, err, "DELETE FROM uploads WHERE id=?", "i", id));
-    TRY(db_change(store->writer, err, "INSERT OR IGNORE INTO doomed VALUES(?)", "s", sha256));
-    store->dooming = true;
-    return STATUS_OK;
+    store->removed = true;
+    return db_change(store->writer, err, "DELETE FROM uploads WHERE id=?", "i", id);
 }
 
 enum status store_upload_delete(struct store *store, int64_t id, struct err *err)
 {
-    struct upload_use use;
-    enum status status = db_select(store->writer, err, upload_use_read, &use,
-                                   "SELECT u.sha256, coalesce(r.finished_ms,1) FROM uploads u "
-                                   "LEFT JOIN rounds r ON r.id=u.round WHERE u.id=?",
-                                   "i", id);
+    int64_t over = 0;
+    enum status status = db_int(store->writer, err, &over,
+                                "SELECT coalesce(r.finished_ms,1) FROM uploads u "
+                                "LEFT JOIN rounds r ON r.id=u.round WHERE u.id=?",
+                                "i", id);
     if (status == STATUS_NOT_FOUND)
         return err_set(err, status, "there is no upload %lld", (long long)id);
     TRY(status);
-    if (use.in_use)
+    if (!over)
         return err_set(err, STATUS_CONFLICT, "a round is using upload %lld; cancel it or wait",
                        (long long)id);
-    return upload_doom(store, id, use.sha256, err);
+    return upload_remove(store, id, err);
 }
 
+enum { EXPIRED_BATCH = 64 };
+
 struct expired {
-    int64_t id[DOOMED_BATCH];
-    char sha256[DOOMED_BATCH][HASH_HEX];
+    int64_t id[EXPIRED_BATCH];
     int count;
 };
 
 static bool expired_take(void *ctx, struct db_row *row)
 {
     struct expired *expired = ctx;
-    expired->id[expired->count] = db_row_int(row, 0);
-    snprintf(expired->sha256[expired->count++], HASH_HEX, "%s", db_row_text(row, 1));
+    expired->id[expired->count++] = db_row_int(row, 0);
     return true;
 }
 
@@ -356,27 +269,15 @@ enum status store_uploads_expire(struct store *store, int64_t before_ms, int lim
     *deleted = 0;
     enum status status =
         db_select(store->writer, err, expired_take, &expired,
-                  "SELECT u.id, u.sha256 FROM rounds r JOIN uploads u ON u.round=r.id "
+                  "SELECT u.id FROM rounds r JOIN uploads u ON u.round=r.id "
                   "WHERE r.finished_ms>0 AND r.finished_ms<? LIMIT ?",
-                  "ii", before_ms, (int64_t)(limit < DOOMED_BATCH ? limit : DOOMED_BATCH));
+                  "ii", before_ms, (int64_t)(limit < EXPIRED_BATCH ? limit : EXPIRED_BATCH));
     if (status == STATUS_NOT_FOUND)
         return STATUS_OK;
     TRY(status);
     for (int i = 0; i < expired.count; i++)
-        TRY(upload_doom(store, expired.id[i], expired.sha256[i], err));
+        TRY(upload_remove(store, expired.id[i], err));
     *deleted = expired.count;
-    return STATUS_OK;
-}
-
-enum status store_blobs_sweep(struct store *store, char (*names)[HASH_HEX], int count,
-                              struct err *err)
-{
-    for (int i = 0; i < count; i++)
-        TRY(db_change(store->writer, err,
-                      "INSERT OR IGNORE INTO doomed SELECT ?1 WHERE NOT EXISTS("
-                      "SELECT 1 FROM uploads WHERE sha256=?1)",
-                      "s", names[i]));
-    store->dooming = true;
     return STATUS_OK;
 }
 

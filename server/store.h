@@ -1,12 +1,11 @@
-/* What the cloud remembers: uploads, rounds, releases and devices in SQLite, their bytes in
- * content-addressed files: uploads under DIR/blobs, patches under DIR/patches and DIR/squashes. A
- * large fleet will want another database behind this interface. One file a noun: store_releases.h,
- * store_devices.h; uploads and rounds are here.
+/* What the cloud remembers, in SQLite: uploads with their bytes, rounds, releases and devices.
+ * Patches, which are sent as they are, are content-addressed files, in DIR/patches and
+ * DIR/squashes. A large fleet will want another database behind this interface. One file a noun:
+ * store_releases.h, store_devices.h; uploads and rounds are here.
  *
- * Invariants: a blob is durable before the row that names it; an upload belongs to at most one
- * round; a release and the end of the round that made it are one transaction; what was acknowledged
- * is committed. A crash can leave a blob without a row, never the other way round;
- * a blob whose row was deleted is on a list in the database until its file is gone.
+ * Invariants: an upload belongs to at most one round; a release and the end of the round that made
+ * it are one transaction; what was acknowledged is committed. A patch is durable before the row
+ * that names it. The pages of an upload that was deleted are zeroed, and the log is emptied.
  *
  * Writes happen inside store_apply alone: any number of jobs, one transaction, each in a savepoint
  * of its own, so that a group of uploads costs one sync. Reads have a connection of their own and
@@ -14,6 +13,7 @@
 #ifndef CDCCA_STORE_H
 #define CDCCA_STORE_H
 
+#include "api/base/buf.h"
 #include "api/base/hash.h"
 #include "api/base/io.h"
 #include "api/base/status.h"
@@ -35,9 +35,7 @@ enum status store_uptime_keep(struct store *store, struct err *err);
 /* Could store_open take this directory, now or once another process has let go of it? Writes
  * nothing. */
 enum status store_check(const char *dir, struct err *err);
-/* DIR/blobs/HEX, an upload's bytes; DIR/patches/HEX, a release's. */
-enum status store_upload_path(const struct store *store, const char *sha256, char *out, size_t size,
-                              struct err *err);
+/* DIR/patches/HEX, a release's bytes. */
 enum status store_patch_path(const struct store *store, const char *sha256, char *out, size_t size,
                              struct err *err);
 
@@ -69,7 +67,7 @@ struct upload {
     int64_t version; /* that the round released, 0: none */
 };
 
-/* Blob and row. Sets upload->id; *repeated: the same content was there. STATUS_CONFLICT: the key
+/* Sets upload->id; *repeated: the same content was there. STATUS_CONFLICT: the key
  * was used for other content. */
 enum status store_upload_add(struct store *store, struct upload *upload, const void *data,
                              size_t len, bool *repeated, struct err *err);
@@ -79,9 +77,6 @@ enum status store_upload_delete(struct store *store, int64_t id, struct err *err
  */
 enum status store_uploads_expire(struct store *store, int64_t before_ms, int limit,
                                  int64_t *deleted, struct err *err);
-/* Of `count` names of files in DIR/blobs, removes those that no row knows: what a crash left. */
-enum status store_blobs_sweep(struct store *store, char (*names)[HASH_HEX], int count,
-                              struct err *err);
 
 struct round {
     int64_t id;
@@ -124,6 +119,10 @@ enum status store_uploads_newest(struct store *store, int64_t before, int limit,
                                  upload_visit *visit, void *ctx, struct err *err);
 enum status store_upload(struct store *store, int64_t id, upload_visit *visit, void *ctx,
                          struct err *err);
+/* Its bytes, into *out (bounded by out->max). NOT_FOUND: it was deleted. CORRUPT: they are not what
+ * their name says. */
+enum status store_upload_bytes(struct store *store, const char *sha256, struct buf *out,
+                               struct err *err);
 /* A page of one round's. */
 enum status store_uploads_of(struct store *store, int64_t round, int64_t after, int limit,
                              upload_visit *visit, void *ctx, struct err *err);

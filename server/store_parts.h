@@ -2,7 +2,6 @@
 #ifndef CDCCA_STORE_PARTS_H
 #define CDCCA_STORE_PARTS_H
 
-#include "server/blobs.h"
 #include "server/db.h"
 #include "server/store.h"
 #include <pthread.h>
@@ -14,10 +13,9 @@ struct store {
     char dir[STORE_PATH];
     int lock_fd;
     int64_t up_base_ms, opened_ms; /* up-time when it was opened, and the monotonic clock then */
-    pthread_mutex_t write_lock;    /* guards writer, blobs, dooming; held for a group of jobs */
+    pthread_mutex_t write_lock;    /* guards writer, removed; held for a group of jobs */
     struct db *writer;
-    struct blobs blobs; /* written by the group, not durable yet */
-    bool dooming; /* the table doomed has rows: blobs to remove now that their rows are gone */
+    bool removed;              /* uploads went, and the log may still hold what they were */
     pthread_mutex_t read_lock; /* guards reader; held for one query */
     struct db *reader;
 };
@@ -31,5 +29,8 @@ enum status store_one_status(enum status status, const char *what, int64_t id, s
 /* DIR/FOLDER/HEX */
 enum status store_blob_path(const struct store *store, const char *folder, const char *sha256,
                             char *out, size_t size, struct err *err);
+
+/* store_import.c: takes in what an earlier version kept as files. For store_open. */
+enum status store_import(struct store *store, struct err *err);
 
 #endif

@@ -1,6 +1,7 @@
 /* Reading uploads and rounds: see store.h. Rows are handed to visitors while the reader is held, so
  * a visitor does nothing slow and calls no store function. */
 #include "server/store_parts.h"
+#include <string.h>
 
 enum status store_select(struct store *store, struct err *err, db_visit *visit, void *ctx,
                          const char *sql, const char *kinds, ...)
@@ -121,6 +122,46 @@ enum status store_upload(struct store *store, int64_t id, upload_visit *visit, v
     return store_one_status(query_run(store, &query, UPLOADS "WHERE id=? LIMIT ?", id, 1, err),
                             "upload", id, err);
 }
+
+/* ---- an upload's bytes ---- */
+
+struct bytes {
+    struct buf *out;
+    enum status status;
+};
+
+static bool bytes_take(void *ctx, struct db_row *row)
+{
+    struct bytes *bytes = ctx;
+    size_t len;
+    const void *data = db_row_bytes(row, 0, &len);
+    bytes->status = buf_append(bytes->out, data, len);
+    return false;
+}
+
+enum status store_upload_bytes(struct store *store, const char *sha256, struct buf *out,
+                               struct err *err)
+{
+    struct bytes bytes = {.out = out};
+    struct hash hash;
+    char hex[HASH_HEX];
+    enum status status = store_select(
+        store, err, bytes_take, &bytes,
+        "SELECT b.data FROM uploads u JOIN blobs b ON b.id=u.id WHERE u.sha256=?", "s", sha256);
+    if (status == STATUS_NOT_FOUND)
+        return err_set(err, status, "there is no upload with SHA-256 %.64s", sha256);
+    TRY(status);
+    if (bytes.status != STATUS_OK)
+        return err_set(err, bytes.status, "an upload of %zu bytes has no room", out->max);
+    hash_bytes(out->data, out->len, &hash);
+    hash_hex(&hash, hex);
+    return strcmp(hex, sha256) == 0
+               ? STATUS_OK
+               : err_set(err, STATUS_CORRUPT, "the bytes of upload %.64s have SHA-256 %s", sha256,
+                         hex);
+}
+
+/* ---- lists ---- */
 
 enum status store_uploads_of(struct store *store, int64_t round, int64_t after, int limit,
                              upload_visit *visit, void *ctx, struct err *err)

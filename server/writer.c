@@ -3,12 +3,15 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-enum { WRITER_GROUP = 64 };
+/* As many as may wait in the service (main.c): one sync is for all of them. */
+enum { WRITER_GROUP = 256 };
 
 struct writer {
     struct store *store;
     int limit;
     pthread_t thread;
+    struct write *group[WRITER_GROUP]; /* the thread's own, as jobs */
+    struct store_job jobs[WRITER_GROUP];
     pthread_mutex_t lock; /* guards everything below */
     pthread_cond_t wake;
     struct write *first, *last;
@@ -18,14 +21,14 @@ struct writer {
 };
 
 /* Waits for work and takes a group; 0 when it is time to end. */
-static size_t group_take(struct writer *writer, struct write *group[WRITER_GROUP])
+static size_t group_take(struct writer *writer)
 {
     size_t n = 0;
     pthread_mutex_lock(&writer->lock);
     while (!writer->first && !writer->stopping)
         pthread_cond_wait(&writer->wake, &writer->lock);
     while (writer->first && n < WRITER_GROUP) {
-        group[n++] = writer->first;
+        writer->group[n++] = writer->first;
         writer->first = writer->first->next;
         writer->count--;
     }
@@ -35,24 +38,23 @@ static size_t group_take(struct writer *writer, struct write *group[WRITER_GROUP
     return n;
 }
 
-static void group_commit(struct writer *writer, struct write **group, size_t n)
+static void group_commit(struct writer *writer, size_t n)
 {
-    struct store_job jobs[WRITER_GROUP];
     for (size_t i = 0; i < n; i++)
-        jobs[i] = group[i]->job;
-    store_apply(writer->store, jobs, n, NULL);
+        writer->jobs[i] = writer->group[i]->job;
+    store_apply(writer->store, writer->jobs, n, NULL);
     for (size_t i = 0; i < n; i++) {
-        group[i]->job = jobs[i];
-        group[i]->done(group[i]);
+        struct write *write = writer->group[i];
+        write->job = writer->jobs[i];
+        write->done(write);
     }
 }
 
 static void *writer_main(void *arg)
 {
-    struct write *group[WRITER_GROUP];
     size_t n;
-    while ((n = group_take(arg, group)) > 0)
-        group_commit(arg, group, n);
+    while ((n = group_take(arg)) > 0)
+        group_commit(arg, n);
     return NULL;
 }
 

@@ -1,30 +1,32 @@
-/* SHA-256 is libsodium's; its state is kept opaque so that no header of ours includes sodium.h. */
+/* SHA-256 is nettle's, which uses the processor's instructions for it and is then four times as
+ * fast as libsodium's. Its state is kept opaque, so that no header of ours includes nettle's. */
 #include "api/base/hash.h"
+#include <nettle/sha2.h>
 #include <sodium.h>
 #include <string.h>
 
-_Static_assert(sizeof(crypto_hash_sha256_state) <= sizeof(struct hash_state), "state fits");
-_Static_assert(crypto_hash_sha256_BYTES == HASH_BYTES, "digest size");
+_Static_assert(sizeof(struct sha256_ctx) <= sizeof(struct hash_state), "state fits");
+_Static_assert(SHA256_DIGEST_SIZE == HASH_BYTES, "digest size");
 
-static crypto_hash_sha256_state *state_of(struct hash_state *state)
+static struct sha256_ctx *state_of(struct hash_state *state)
 {
-    return (crypto_hash_sha256_state *)(void *)state->opaque;
+    return (struct sha256_ctx *)(void *)state->opaque;
 }
 
 void hash_start(struct hash_state *state)
 {
-    crypto_hash_sha256_init(state_of(state));
+    sha256_init(state_of(state));
 }
 
 void hash_update(struct hash_state *state, const void *data, size_t len)
 {
     if (len)
-        crypto_hash_sha256_update(state_of(state), data, len);
+        sha256_update(state_of(state), len, data);
 }
 
 void hash_finish(struct hash_state *state, struct hash *out)
 {
-    crypto_hash_sha256_final(state_of(state), out->bytes);
+    sha256_digest(state_of(state), HASH_BYTES, out->bytes);
 }
 
 void hash_bytes(const void *data, size_t len, struct hash *out)

@@ -1,4 +1,4 @@
-/* SHA-256 (libsodium) of bytes, in one go or piecewise, and its hexadecimal form. */
+/* SHA-256 (nettle) of bytes, in one go or piecewise, and its hexadecimal form. */
 #ifndef CDCCA_HASH_H
 #define CDCCA_HASH_H
 

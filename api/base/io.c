@@ -190,7 +190,7 @@ enum status io_append(struct io *io, int fd, const char *path, const void *data,
     return STATUS_OK;
 }
 
-enum status io_sync_dir(struct io *io, const char *dir, struct err *err)
+static enum status io_sync_dir(struct io *io, const char *dir, struct err *err)
 {
     int fd = io->open(io, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     if (fd < 0)
@@ -246,7 +246,7 @@ void io_abandon(struct io *io, int *fd, const char *path)
         io->unlink(io, temporary);
 }
 
-enum status io_settle(struct io *io, int *fd, const char *path, struct err *err)
+static enum status io_settle(struct io *io, int *fd, const char *path, struct err *err)
 {
     char temporary[PATH_MAX];
     enum status status = temporary_name(temporary, sizeof temporary, path, err);

@@ -46,10 +46,6 @@ enum status io_append(struct io *io, int fd, const char *path, const void *data,
                       struct err *err);
 enum status io_finish(struct io *io, int *fd, const char *path, struct err *err);
 void io_abandon(struct io *io, int *fd, const char *path);
-/* io_finish in two halves, for many files of one directory: each is synced and renamed, and durable
- * once the directory is synced, too. */
-enum status io_settle(struct io *io, int *fd, const char *path, struct err *err);
-enum status io_sync_dir(struct io *io, const char *dir, struct err *err);
 /* mkdir -p; what it makes is durable */
 enum status io_make_dirs(struct io *io, const char *path, struct err *err);
 bool io_exists(const char *path);

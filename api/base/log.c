@@ -3,6 +3,7 @@
 #include "api/base/log.h"
 #include "api/base/clock.h"
 #include "api/base/utf8.h"
+#include <math.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -85,10 +86,23 @@ static bool bare(const char *text)
     return true;
 }
 
+static bool printable(const char *text)
+{
+    while (*text >= ' ' && *text <= '~')
+        text++;
+    return !*text;
+}
+
 /* "part: message", its control characters as blanks */
 static void put_message(struct log_record *record, const char *part, const char *message)
 {
     char text[LOG_LINE];
+    if (printable(message) && strlen(message) < LOG_LINE / 2) {
+        put_text(record, part);
+        put_text(record, ": ");
+        put_text(record, message);
+        return;
+    }
     snprintf(text, sizeof text, "%.64s: %.*s", part, LOG_LINE - 128, message);
     utf8_clean(text);
     for (char *c = text; *c; c++)
@@ -145,31 +159,62 @@ void log_string(struct log_record *record, const char *name, const char *value)
         put(record, value, sizeof record->line - LOG_TAIL - record->len);
 }
 
+/* A line a request is written: without printf. Its decimal digits, at least `least` of them, end
+ * where `end` points; where they begin. */
+static char *digits_put(char *end, uint64_t value, int least)
+{
+    for (; value > 0 || least > 0; value /= 10, least--)
+        *--end = (char)('0' + value % 10);
+    return end;
+}
+
+static void put_number(struct log_record *record, const char *name, const char *text, size_t len)
+{
+    if (field_open(record, name, len))
+        put(record, text, len);
+}
+
 void log_int(struct log_record *record, const char *name, int64_t value)
 {
-    char text[24];
-    snprintf(text, sizeof text, "%lld", (long long)value);
-    if (field_open(record, name, strlen(text)))
-        put_text(record, text);
+    char text[24], *end = text + sizeof text;
+    char *first = digits_put(end, value < 0 ? 0 - (uint64_t)value : (uint64_t)value, 1);
+    if (value < 0)
+        *--first = '-';
+    put_number(record, name, first, (size_t)(end - first));
 }
 
 void log_number(struct log_record *record, const char *name, double value)
 {
-    char text[32];
-    snprintf(text, sizeof text, "%.3f", value > -1e15 && value < 1e15 ? value : 0.0);
-    if (field_open(record, name, strlen(text)))
-        put_text(record, text);
+    char text[32], *end = text + sizeof text;
+    double size = value > -1e15 && value < 1e15 ? fabs(value) : 0;
+    uint64_t thousandths = (uint64_t)(size * 1000 + 0.5);
+    char *first = digits_put(end, thousandths % 1000, 3);
+    *--first = '.';
+    first = digits_put(first, thousandths / 1000, 1);
+    if (value < 0 && thousandths > 0)
+        *--first = '-';
+    put_number(record, name, first, (size_t)(end - first));
 }
 
-void log_end(struct log_record *record)
+void log_close(struct log_record *record)
 {
     if (record->off)
         return;
     if (record->json)
         record->line[record->len++] = '}';
     record->line[record->len++] = '\n';
-    if (write(STDERR_FILENO, record->line, record->len) < 0)
+}
+
+void log_write(const char *lines, size_t len)
+{
+    if (len > 0 && write(STDERR_FILENO, lines, len) < 0)
         return; /* nowhere left to say so */
+}
+
+void log_end(struct log_record *record)
+{
+    log_close(record);
+    log_write(record->line, record->len);
 }
 
 void log_line(enum log_level level, const char *part, const char *format, ...)

@@ -4,7 +4,7 @@
  *   json  {"time":"2026-01-31T12:34:56.789Z","level":"info","part":"http","message":"request",
  *          "id":"5f1c-1","method":"POST","status":201}
  *
- * One call, or one record, is one line and one write(2), so lines of several threads never mix.
+ * Whole lines alone are written, by one write(2), so lines of several threads never mix.
  * Control characters leave escaped or as blanks: text from a peer cannot forge a line or a field.
  * What is secret is never given to these functions. */
 #ifndef CDCCA_LOG_H
@@ -39,5 +39,9 @@ void log_string(struct log_record *record, const char *name, const char *value);
 void log_int(struct log_record *record, const char *name, int64_t value);
 void log_number(struct log_record *record, const char *name, double value); /* three decimals */
 void log_end(struct log_record *record);
+/* The end of a line that is not written yet: record->line, len bytes; 0 when its level is off. */
+void log_close(struct log_record *record);
+/* Whole lines. */
+void log_write(const char *lines, size_t len);
 
 #endif

@@ -44,14 +44,6 @@ void event_stream_close(struct exchange *x)
     buf_free(&x->pending);
 }
 
-static bool stopping(struct http *http)
-{
-    pthread_mutex_lock(&http->lock);
-    bool now = http->stopping;
-    pthread_mutex_unlock(&http->lock);
-    return now;
-}
-
 /* Asks for events; a heartbeat when there are none and it is time. */
 static void pending_fill(struct exchange *x)
 {
@@ -59,7 +51,7 @@ static void pending_fill(struct exchange *x)
     buf_clear(&x->pending);
     x->pending_at = 0;
     wait_look(x, &x->http->streams);
-    bool last = stopping(x->http) || now >= x->stream_end_ms;
+    bool last = atomic_load(&x->http->stopping) || now >= x->stream_end_ms;
     x->stream_over = !x->stream.fill(x->stream.ctx, &x->pending) || last;
     if (x->pending.len == 0 && !x->stream_over && now >= x->deadline_ms)
         x->stream_over = buf_append(&x->pending, heartbeat, sizeof heartbeat - 1) != STATUS_OK;

@@ -10,6 +10,9 @@
 #include <sys/types.h>
 
 enum { TYPE_MAX = 80, REQUEST_ID = 65, NOTES = 4 };
+/* Bytes of a refused body that are read for the answer's sake; the second when it was
+ * http_config.authorize that refused. */
+enum { DROP_MAX = 1 << 20, DROP_STRANGER = 64 << 10 };
 
 enum stage { STAGE_HEADERS, STAGE_BODY, STAGE_WAITING, STAGE_ANSWERED };
 
@@ -19,8 +22,8 @@ struct MHD_Daemon;
 /* Suspended exchanges that one kind of wake resumes. Guarded by http->lock. */
 struct waiting {
     struct exchange *first;
-    uint64_t generation; /* how many wakes there were */
-    int slots;           /* exchanges that may wait here, suspended or not */
+    _Atomic uint64_t generation; /* how many wakes there were; changed under the lock */
+    int slots;                   /* exchanges that may wait here, suspended or not */
 };
 
 struct note {
@@ -33,10 +36,7 @@ struct exchange {
     struct http *http;
     struct MHD_Connection *connection;
     struct watch *watch;
-    struct target target;
-    struct err target_problem;
     const char *target_end; /* behind its NUL: where the library puts the version */
-    char params[TARGET_BYTES], type[TYPE_MAX], id[REQUEST_ID];
     const struct http_route *route;
     enum stage stage;
     bool zstd, refused; /* refused: the answer stands, the body is dropped */
@@ -62,6 +62,18 @@ struct exchange {
     uint64_t received, sent;
     struct note notes[NOTES];
     int note_count;
+
+    /* From here on nothing is zero at first: on_target fills it in. */
+    struct target target;
+    struct err target_problem;
+    char params[TARGET_BYTES], type[TYPE_MAX], id[REQUEST_ID];
+};
+
+/* Lines of the log that are not written yet. */
+struct access_lines {
+    pthread_mutex_t lock; /* guards what follows */
+    size_t len;
+    char text[32 << 10];
 };
 
 struct http {
@@ -72,15 +84,41 @@ struct http {
     _Atomic uint64_t requests; /* so far: the second half of a request's id */
     _Atomic int connections;
     uint32_t id_base;
+    _Atomic int active; /* requests from their first line to their end */
+    _Atomic bool stopping;
+    struct access_lines lines;
     pthread_mutex_t lock; /* guards what follows */
     struct waiting parked, streams;
-    int active; /* requests from their first line to their end */
-    bool stopping;
 };
 
 /* http.c: the library's two verbs. A suspended connection must be resumed, once. */
 void exchange_suspend(struct exchange *x);
 void exchange_resume(struct exchange *x);
+
+/* heading.c */
+struct heading {
+    int lengths, encodings, fields, hosts, authorizations;
+    bool odd, nameless; /* of the body; a header whose name is none */
+    uint64_t length, fields_bytes;
+    const char *forwarded; /* the last X-Forwarded-For */
+};
+
+/* The next field, in the order they came. Its strings live as long as the request. */
+void heading_take(struct heading *heading, const char *name, const char *value);
+/* Can the message be understood in one way only? version: where the library put it. *status: 400 or
+ * 431 in case of an error. Takes a believed proxy's word for the client's address. */
+enum status heading_check(struct exchange *x, const char *version, const struct heading *heading,
+                          int *status, struct err *err);
+/* Is there a route for it, may the caller, does the route take such a body? *status: what to answer
+ * in case of an error. */
+enum status heading_admit(struct exchange *x, const struct heading *heading, int *status,
+                          struct err *err);
+
+/* body.c */
+/* More of the body. false: it was refused, and too much of it comes to wait for its end. */
+bool body_take(struct exchange *x, const char *data, size_t size);
+/* The body is whole: the request gets it, decoded. false: an error is the answer. */
+bool body_finish(struct exchange *x);
 
 /* wait.c */
 /* A place among those that may wait; false when a quarter of the connections do. Kept until
@@ -104,7 +142,9 @@ void event_stream_close(struct exchange *x);
 void access_begin(struct exchange *x);
 /* The client's X-Request-Id if it is one, else the one made by access_begin. */
 void access_identify(struct exchange *x);
-/* One line in the log, and the observer. how: NULL when all went out. */
+/* One line in the log, and the observer. how: NULL when all went out. The line is written with
+ * others: when there are enough of them, or by access_flush. */
 void access_end(struct exchange *x, const char *how);
+void access_flush(struct http *http);
 
 #endif

@@ -2,10 +2,10 @@
  *
  * A request's life: on_target keeps the raw request target before the library decodes it;
  * exchange_begin, at the first call with complete headers, refuses what can be refused without the
- * body; exchange_body collects it under the route's cap and the shared budget; exchange_run calls
- * the handler; exchange_send queues the answer; on_completed frees everything. A suspended exchange
- * (deferred or parked, wait.c) comes back through exchange_resumed; a stream (event_stream.c) is
- * asked for bytes by on_stream.
+ * body (heading.c); exchange_body collects it (body.c); exchange_run calls the handler;
+ * exchange_send queues the answer; on_completed frees everything. A suspended exchange (deferred or
+ * parked, wait.c) comes back through exchange_resumed; a stream (event_stream.c) is asked for bytes
+ * by on_stream.
  *
  * Refusals of small bodies are answered after the body was read and dropped, so that the client
  * sees the answer and not a reset; those of big or oddly framed ones at once, and the connection
@@ -14,38 +14,25 @@
 #include "api/base/log.h"
 #include "api/http/exchange.h"
 #include "api/http/listen.h"
-#include "api/wire/zst.h"
-#include <ctype.h>
-#include <errno.h>
 #include <microhttpd.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/random.h>
 #include <unistd.h>
 
 /* The library answers by itself, without a document, what does not fit CONNECTION_MEMORY. */
-/* DROP_MAX, DROP_STRANGER: bytes of a refused body that are read for the answer's sake; the second
- * when it was http_config.authorize that refused. */
-enum {
-    DROP_MAX = 1 << 20,
-    DROP_STRANGER = 64 << 10,
-    CONNECTION_MEMORY = 32 << 10,
-    FIELDS_MAX = 64,
-    FIELDS_BYTES = 16 << 10,
-    STREAM_BLOCK = 4096,
-    FRESH_MS = 1000,
-    DRAIN_LOOK_MS = 5
-};
+enum { CONNECTION_MEMORY = 32 << 10, STREAM_BLOCK = 4096, FRESH_MS = 1000, DRAIN_LOOK_MS = 5 };
 
 /* One connection. */
 struct session {
     struct http *http;
     struct watch *watch;
     char address[PEER_TEXT];
+    struct exchange *spare; /* of the last request, for the next */
 };
 
 /* More threads than cores only wake each other up. Two at least: one may be in a long answer. */
@@ -117,10 +104,7 @@ static void headers_add(struct exchange *x, struct MHD_Response *response)
         MHD_add_response_header(response, r->header[i].name, r->header[i].value);
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
     MHD_add_response_header(response, "X-Request-Id", x->id);
-    pthread_mutex_lock(&x->http->lock);
-    bool last = x->http->stopping;
-    pthread_mutex_unlock(&x->http->lock);
-    if (last)
+    if (atomic_load(&x->http->stopping))
         MHD_add_response_header(response, "Connection", "close");
 }
 
@@ -156,183 +140,14 @@ static enum MHD_Result exchange_run(struct exchange *x)
     return exchange_send(x);
 }
 
-/* ---- what can be refused at the headers ---- */
-
-struct heading {
-    int lengths, encodings, fields, hosts, authorizations;
-    bool odd, nameless; /* of the body; a header whose name is none */
-    uint64_t length, fields_bytes;
-    const char *forwarded; /* the last X-Forwarded-For */
-};
-
-/* RFC 9110, 5.6.2. "Transfer-Encoding : chunked" arrives here with its space, and is neither
- * Transfer-Encoding nor harmless: another server on the way may have read it so. */
-static bool is_token(const char *name)
-{
-    static const char marks[] = "!#$%&'*+-.^_`|~";
-    const char *p = name;
-    while (isalnum((unsigned char)*p) || (*p && strchr(marks, *p)))
-        p++;
-    return p > name && !*p;
-}
+/* ---- headers and body ---- */
 
 static enum MHD_Result on_header(void *ctx, enum MHD_ValueKind kind, const char *name,
                                  const char *value)
 {
-    struct heading *heading = ctx;
     (void)kind;
-    heading->nameless |= !is_token(name);
-    heading->hosts += strcasecmp(name, "Host") == 0;
-    heading->fields++;
-    heading->fields_bytes += strlen(name) + (value ? strlen(value) : 0) + sizeof ": \r\n" - 1;
-    if (strcasecmp(name, "Content-Length") == 0) {
-        heading->lengths++;
-        heading->odd |= !value || strspn(value, "0123456789") != strlen(value) ||
-                        strlen(value) == 0 || strlen(value) > 18;
-        heading->length = heading->odd ? 0 : strtoull(value, NULL, 10);
-    } else if (strcasecmp(name, "Transfer-Encoding") == 0) {
-        heading->encodings++;
-        heading->odd |= !value || strcasecmp(value, "chunked") != 0;
-    } else if (strcasecmp(name, "Authorization") == 0) {
-        heading->authorizations++;
-    } else if (strcasecmp(name, "X-Forwarded-For") == 0) {
-        heading->forwarded = value;
-    }
+    heading_take(ctx, name, value);
     return MHD_YES;
-}
-
-/* *status: 400 or 431 in case of an error. */
-static enum status heading_check(struct exchange *x, const char *version, struct heading *heading,
-                                 int *status, struct err *err)
-{
-    MHD_get_connection_values(x->connection, MHD_HEADER_KIND, on_header, heading);
-    *status = 431;
-    if (heading->fields > FIELDS_MAX || heading->fields_bytes > FIELDS_BYTES)
-        return err_set(err, STATUS_TOO_LARGE,
-                       "the request has %d header fields of %llu bytes; at most %d of %d bytes in "
-                       "all are taken",
-                       heading->fields, (unsigned long long)heading->fields_bytes, FIELDS_MAX,
-                       FIELDS_BYTES);
-    *status = 400;
-    if (heading->odd || heading->lengths + heading->encodings > 1)
-        return err_set(err, STATUS_USAGE,
-                       "the body must be framed by one Content-Length or by Transfer-Encoding: "
-                       "chunked, not by both, twice or otherwise");
-    if (version != x->target_end)
-        return err_set(err, STATUS_USAGE, "the request target holds a NUL byte");
-    if (heading->nameless)
-        return err_set(err, STATUS_USAGE,
-                       "a header's name is made of letters, digits and !#$%%&'*+-.^_`|~ alone, and "
-                       "its colon follows at once");
-    if (heading->hosts > 1)
-        return err_set(err, STATUS_USAGE, "a request has one Host header; this has several");
-    if (heading->authorizations > 1)
-        return err_set(err, STATUS_USAGE, "Authorization is given twice; once is right");
-    const char *proxy = x->http->config.proxy;
-    if (proxy && strcmp(x->request.address, proxy) == 0)
-        peer_forwarded(heading->forwarded, x->request.address);
-    return STATUS_OK;
-}
-
-static void allow_add(char allow[HTTP_VALUE], const char *method)
-{
-    size_t len = strlen(allow);
-    snprintf(allow + len, HTTP_VALUE - len, "%s%s%s", len ? ", " : "", method,
-             strcmp(method, "GET") == 0 ? ", HEAD" : "");
-}
-
-/* *status: 404 or 405 in case of an error. */
-static enum status route_find(struct exchange *x, int *status, struct err *err)
-{
-    struct http_request *request = &x->request;
-    const char *method = strcmp(request->method, "HEAD") == 0 ? "GET" : request->method;
-    char allow[HTTP_VALUE] = "";
-    for (const struct http_route *r = x->http->config.routes; r->method; r++) {
-        if (!target_match(r->pattern, request->path, x->params, sizeof x->params, request->param))
-            continue;
-        x->route = r;
-        if (strcmp(r->method, method) == 0)
-            return STATUS_OK;
-        allow_add(allow, r->method);
-    }
-    if (!allow[0]) {
-        *status = 404;
-        return err_set(err, STATUS_NOT_FOUND, "there is nothing at %.200s; GET / lists the routes",
-                       request->path);
-    }
-    *status = 405;
-    http_reply_header(request, "Allow", allow);
-    return err_set(err, STATUS_USAGE, "%.200s takes %s", request->path, allow);
-}
-
-/* "Application/JSON; charset=utf-8" -> "application/json" */
-static void type_read(struct exchange *x)
-{
-    const char *value = http_header(&x->request, "Content-Type");
-    size_t n = value ? strcspn(value, "; \t") : 0;
-    if (n >= sizeof x->type)
-        n = 0;
-    for (size_t i = 0; i < n; i++)
-        x->type[i] = (char)tolower((unsigned char)value[i]);
-    x->type[n] = '\0';
-}
-
-static bool type_listed(const char *types, const char *type)
-{
-    size_t len = strlen(type);
-    for (const char *at = types; len && at && (at = strstr(at, type)); at += len)
-        if ((at == types || at[-1] == ' ') && (at[len] == ',' || at[len] == '\0'))
-            return true;
-    return false;
-}
-
-static enum status body_check(struct exchange *x, const struct heading *heading, struct err *err)
-{
-    const struct http_route *route = x->route;
-    if (heading->length > route->body_max || (heading->encodings && !route->body_max))
-        return err_set(err, STATUS_TOO_LARGE, "%s %s takes a body of at most %zu bytes",
-                       x->request.method, route->pattern, route->body_max);
-    if (heading->length == 0 && !heading->encodings)
-        return STATUS_OK;
-    type_read(x);
-    if (!type_listed(route->types, x->type))
-        return err_set(err, STATUS_UNSUPPORTED, "%s %s takes Content-Type: %s; this is \"%s\"",
-                       x->request.method, route->pattern, route->types, x->type);
-    const char *encoding = http_header(&x->request, "Content-Encoding");
-    x->zstd = encoding && strcasecmp(encoding, "zstd") == 0 && route->raw_max;
-    if (encoding && !x->zstd && strcasecmp(encoding, "identity") != 0) {
-        http_reply_header(&x->request, "Accept-Encoding", route->raw_max ? "zstd" : "identity");
-        return err_set(err, STATUS_UNSUPPORTED, "Content-Encoding \"%.40s\" is not accepted here%s",
-                       encoding, route->raw_max ? "; zstd is" : "");
-    }
-    return STATUS_OK;
-}
-
-static enum status exchange_authorize(struct exchange *x, int *status, struct err *err)
-{
-    http_authorize *authorize = x->http->config.authorize;
-    *status = 0;
-    if (!authorize)
-        return STATUS_OK;
-    enum status allowed = authorize(&x->request, x->route, status, err);
-    if (allowed != STATUS_OK)
-        x->drop_max = DROP_STRANGER;
-    return allowed;
-}
-
-static enum status headers_check(struct exchange *x, struct heading *heading, int *status,
-                                 struct err *err)
-{
-    if (x->target_problem.code != STATUS_OK) {
-        *err = x->target_problem;
-        *status = err->code == STATUS_TOO_LARGE ? 414 : 400;
-        return err->code;
-    }
-    TRY(route_find(x, status, err));
-    TRY(exchange_authorize(x, status, err));
-    enum status checked = body_check(x, heading, err);
-    *status = status_http(checked);
-    return checked;
 }
 
 static enum MHD_Result exchange_refuse_now(struct exchange *x, int status, const struct err *err)
@@ -349,11 +164,13 @@ static enum MHD_Result exchange_begin(struct exchange *x, const char *method, co
     int status = 0;
     x->request.method = method;
     access_identify(x);
+    MHD_get_connection_values(x->connection, MHD_HEADER_KIND, on_header, &heading);
     if (heading_check(x, version, &heading, &status, &err) != STATUS_OK)
         return exchange_refuse_now(x, status, &err);
     x->stage = STAGE_BODY;
-    watch_phase(x->watch, WATCH_BODY, 0);
-    if (headers_check(x, &heading, &status, &err) == STATUS_OK) {
+    if (heading.length || heading.encodings)
+        watch_phase(x->watch, WATCH_BODY, 0);
+    if (heading_admit(x, &heading, &status, &err) == STATUS_OK) {
         x->wire.max = x->route->body_max;
         return MHD_YES;
     }
@@ -364,73 +181,16 @@ static enum MHD_Result exchange_begin(struct exchange *x, const char *method, co
     return MHD_YES;
 }
 
-/* ---- the body ---- */
-
-static bool body_charge(struct exchange *x, size_t bytes)
-{
-    size_t before = atomic_fetch_add(&x->http->bodies_bytes, bytes);
-    x->charged += bytes;
-    return before + bytes <= x->http->config.bodies_bytes;
-}
-
-static void body_refuse(struct exchange *x, int status, const struct err *err)
-{
-    http_reply_problem(&x->request, status, err);
-    x->refused = true;
-    buf_free(&x->wire);
-}
-
-static enum status body_append(struct exchange *x, const char *data, size_t size, int *status,
-                               struct err *err)
-{
-    *status = 413;
-    if (size > x->wire.max - x->wire.len)
-        return err_set(err, STATUS_TOO_LARGE, "%s %s takes a body of at most %zu bytes",
-                       x->request.method, x->route->pattern, x->route->body_max);
-    *status = 503;
-    if (!body_charge(x, size))
-        return err_set(err, STATUS_BUSY, "too many uploads at once; try again");
-    if (buf_append(&x->wire, data, size) != STATUS_OK)
-        return err_set(err, STATUS_NO_MEMORY, "out of memory");
-    return STATUS_OK;
-}
-
 static enum MHD_Result exchange_body(struct exchange *x, const char *data, size_t *size)
 {
-    struct err err = {0};
-    int status = 0;
-    watch_received(x->watch, *size);
-    x->received += *size;
-    if (!x->refused && body_append(x, data, *size, &status, &err) != STATUS_OK)
-        body_refuse(x, status, &err);
-    if (x->refused)
-        x->dropped += *size;
+    bool go_on = body_take(x, data, *size);
     *size = 0;
-    return x->dropped > x->drop_max ? MHD_NO : MHD_YES;
+    return go_on ? MHD_YES : MHD_NO;
 }
 
 static enum MHD_Result exchange_complete(struct exchange *x)
 {
-    struct err err = {0};
-    if (x->refused)
-        return exchange_send(x);
-    const struct buf *body = &x->wire;
-    if (x->zstd) {
-        x->raw.max = x->route->raw_max;
-        enum status status = zst_decompress(x->wire.data, x->wire.len, &x->raw, &err);
-        bool fits = body_charge(x, x->raw.len);
-        if (status == STATUS_OK && !fits)
-            status = err_set(&err, STATUS_BUSY, "too many uploads at once; try again");
-        if (status != STATUS_OK) {
-            http_reply_problem(&x->request, fits ? status_http(status) : 503, &err);
-            return exchange_send(x);
-        }
-        buf_free(&x->wire);
-        body = &x->raw;
-    }
-    x->request.body = body->data;
-    x->request.body_len = body->len;
-    return exchange_run(x);
+    return x->refused || !body_finish(x) ? exchange_send(x) : exchange_run(x);
 }
 
 /* ---- waiting ---- */
@@ -467,19 +227,30 @@ struct tls *tls_of_connection(void *connection)
     return session ? session->http->config.tls : NULL;
 }
 
+static struct exchange *exchange_alloc(struct session *session)
+{
+    struct exchange *x = session ? session->spare : NULL;
+    if (!x)
+        return malloc(sizeof *x);
+    session->spare = NULL;
+    return x;
+}
+
 static void *on_target(void *ctx, const char *raw, struct MHD_Connection *connection)
 {
-    struct exchange *x = calloc(1, sizeof *x);
+    struct session *session = session_of(connection);
+    struct exchange *x = exchange_alloc(session);
     if (!x)
         return NULL;
+    memset(x, 0, offsetof(struct exchange, target));
+    x->target_problem.code = STATUS_OK;
+    x->type[0] = '\0';
     x->http = ctx;
     x->connection = connection;
     x->request.app = x->http->config.app;
     x->request.method = "none";
     access_begin(x);
-    pthread_mutex_lock(&x->http->lock);
-    x->http->active++;
-    pthread_mutex_unlock(&x->http->lock);
+    atomic_fetch_add(&x->http->active, 1);
     x->request.problems = x->http->config.problems;
     x->request.type = x->type;
     x->request.response.fd = -1;
@@ -488,7 +259,6 @@ static void *on_target(void *ctx, const char *raw, struct MHD_Connection *connec
     target_parse(raw, &x->target, &x->target_problem);
     x->request.path = x->target.path;
     x->request.target = &x->target;
-    struct session *session = session_of(connection);
     x->watch = session ? session->watch : NULL;
     if (session)
         memcpy(x->request.address, session->address, sizeof session->address);
@@ -535,7 +305,7 @@ static const char *ended_how(enum MHD_RequestTerminationCode code)
     return "error";
 }
 
-static void exchange_free(struct exchange *x)
+static void exchange_free(struct exchange *x, struct session *session)
 {
     event_stream_close(x);
     if (x->request.response.fd >= 0)
@@ -543,13 +313,15 @@ static void exchange_free(struct exchange *x)
     buf_free(&x->request.response.body);
     buf_free(&x->wire);
     buf_free(&x->raw);
-    free(x);
+    if (session && !session->spare)
+        session->spare = x;
+    else
+        free(x);
 }
 
 static void on_completed(void *ctx, struct MHD_Connection *connection, void **state,
                          enum MHD_RequestTerminationCode code)
 {
-    (void)connection;
     struct http *http = ctx;
     struct exchange *x = *state;
     if (!x)
@@ -559,10 +331,8 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **st
     wait_end(x);
     watch_phase(x->watch, WATCH_IDLE, 0);
     atomic_fetch_sub(&http->bodies_bytes, x->charged);
-    exchange_free(x);
-    pthread_mutex_lock(&http->lock);
-    http->active--;
-    pthread_mutex_unlock(&http->lock);
+    exchange_free(x, session_of(connection));
+    atomic_fetch_sub(&http->active, 1);
 }
 
 static struct session *session_open(struct http *http, struct MHD_Connection *connection)
@@ -589,9 +359,11 @@ static void on_connection(void *ctx, struct MHD_Connection *connection, void **s
         return;
     }
     atomic_fetch_sub(&http->connections, 1);
-    if (*socket_context) {
-        watch_close(((struct session *)*socket_context)->watch);
-        free(*socket_context);
+    struct session *session = *socket_context;
+    if (session) {
+        watch_close(session->watch);
+        free(session->spare);
+        free(session);
         *socket_context = NULL;
     }
 }
@@ -609,6 +381,7 @@ __attribute__((format(printf, 2, 0))) static void on_log(void *ctx, const char *
 static void on_tick(void *ctx)
 {
     wait_tick(ctx);
+    access_flush(ctx);
 }
 
 /* ---- start and stop ---- */
@@ -655,6 +428,7 @@ enum status http_start(const struct http_config *config, int listen_fd, struct h
     if (getrandom(&http->id_base, sizeof http->id_base, GRND_NONBLOCK) < 0)
         http->id_base = (uint32_t)clock_wall_ms();
     pthread_mutex_init(&http->lock, NULL);
+    pthread_mutex_init(&http->lines.lock, NULL);
     enum status status = watcher_create(&config->limits, on_tick, http, &http->watcher, err);
     if (status == STATUS_OK)
         status = daemon_start(http, listen_fd, err);
@@ -669,19 +443,15 @@ enum status http_start(const struct http_config *config, int listen_fd, struct h
 /* Requests under way, and for a moment those that may be on their way on new connections. */
 static bool drained(struct http *http, bool fresh)
 {
-    pthread_mutex_lock(&http->lock);
-    int active = http->active;
-    pthread_mutex_unlock(&http->lock);
-    return active == 0 && (!fresh || watcher_count(http->watcher, WATCH_HEADERS) == 0);
+    return atomic_load(&http->active) == 0 &&
+           (!fresh || watcher_count(http->watcher, WATCH_HEADERS) == 0);
 }
 
 void http_drain(struct http *http, int64_t wait_ms)
 {
     int64_t start = clock_monotonic_ms();
     int listen_fd = MHD_quiesce_daemon(http->daemon);
-    pthread_mutex_lock(&http->lock);
-    http->stopping = true;
-    pthread_mutex_unlock(&http->lock);
+    atomic_store(&http->stopping, true);
     http_wake(http);
     http_wake_streams(http);
     if (listen_fd >= 0 && http->config.limits.plain)
@@ -702,6 +472,8 @@ void http_stop(struct http *http)
     if (http->daemon)
         MHD_stop_daemon(http->daemon);
     watcher_destroy(http->watcher);
+    access_flush(http);
+    pthread_mutex_destroy(&http->lines.lock);
     pthread_mutex_destroy(&http->lock);
     free(http);
 }

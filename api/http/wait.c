@@ -48,7 +48,7 @@ static void list_resume(struct waiting *in, bool all)
 static void waiting_wake(struct http *http, struct waiting *in)
 {
     pthread_mutex_lock(&http->lock);
-    in->generation++;
+    atomic_fetch_add(&in->generation, 1);
     list_resume(in, true);
     pthread_mutex_unlock(&http->lock);
 }
@@ -71,16 +71,14 @@ bool wait_reserve(struct exchange *x, struct waiting *in)
 
 void wait_look(struct exchange *x, const struct waiting *in)
 {
-    pthread_mutex_lock(&x->http->lock);
-    x->generation = in->generation;
-    pthread_mutex_unlock(&x->http->lock);
+    x->generation = atomic_load(&in->generation);
 }
 
 bool wait_suspend(struct exchange *x, struct waiting *in)
 {
     struct http *http = x->http;
     pthread_mutex_lock(&http->lock);
-    bool ok = !http->stopping && x->generation == in->generation;
+    bool ok = !atomic_load(&http->stopping) && x->generation == atomic_load(&in->generation);
     if (ok) {
         exchange_suspend(x);
         list_add(in, x);
@@ -92,10 +90,11 @@ bool wait_suspend(struct exchange *x, struct waiting *in)
 void wait_end(struct exchange *x)
 {
     struct http *http = x->http;
+    if (!x->slot) /* as most never wait */
+        return;
     pthread_mutex_lock(&http->lock);
     list_remove(x);
-    if (x->slot)
-        x->slot->slots--;
+    x->slot->slots--;
     x->slot = NULL;
     pthread_mutex_unlock(&http->lock);
 }
@@ -123,10 +122,7 @@ bool http_park(struct http_request *request, int64_t wait_ms)
     int64_t now = clock_monotonic_ms();
     if (!x->deadline_ms)
         x->deadline_ms = now + wait_ms;
-    pthread_mutex_lock(&x->http->lock);
-    bool over = x->http->stopping || now >= x->deadline_ms;
-    pthread_mutex_unlock(&x->http->lock);
-    if (over)
+    if (atomic_load(&x->http->stopping) || now >= x->deadline_ms)
         return false;
     if (!wait_reserve(x, &x->http->parked)) {
         wait_refuse(request);

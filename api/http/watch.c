@@ -54,7 +54,7 @@ static void watch_answer(const struct watch *watch)
 
 static void watcher_reap(struct watcher *watcher)
 {
-    int64_t now = clock_monotonic_ms();
+    int64_t now = clock_coarse_ms();
     for (struct watch *w = watcher->first; w; w = w->next) {
         if (!w->deadline_ms || now < w->deadline_ms)
             continue;
@@ -131,7 +131,7 @@ struct watch *watch_open(struct watcher *watcher, int fd)
         return NULL;
     watch->watcher = watcher;
     watch->fd = fd;
-    watch->deadline_ms = clock_monotonic_ms() + watcher->limits.header_ms;
+    watch->deadline_ms = clock_coarse_ms() + watcher->limits.header_ms;
     pthread_mutex_lock(&watcher->lock);
     watch->next = watcher->first;
     if (watch->next)
@@ -180,7 +180,7 @@ void watch_phase(struct watch *watch, enum watch_phase phase, uint64_t size)
     int64_t ms = phase_ms(&watch->watcher->limits, phase, size);
     pthread_mutex_lock(&watch->watcher->lock);
     watch->phase = phase;
-    watch->deadline_ms = ms ? clock_monotonic_ms() + ms : 0;
+    watch->deadline_ms = ms ? clock_coarse_ms() + ms : 0;
     pthread_mutex_unlock(&watch->watcher->lock);
 }
 

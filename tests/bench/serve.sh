@@ -15,6 +15,8 @@ for tool in nginx wrk jq curl; do
 done
 repetitions=$2 seconds=$3
 source tests/integration/cloud.sh "$1"
+rm -r "$work/teacher" "$work/student" # the built-in pair: 16 KB are as many instances as in its uploads
+cp -r models/teacher models/student "$work"
 nginx_pid=''
 bench_cleanup() {
     if [ -n "$nginx_pid" ]; then kill "$nginx_pid" 2>/dev/null || true; fi
@@ -145,7 +147,7 @@ healthz=$(beside /healthz)
 say "GET /deltas/1, requests of 1 MB per CPU second"
 deltas=$(beside /deltas/1)
 say "POST /tokens of 16 KB, uploads a second"
-payload 10000 64 >"$work/large"
+DEVICE=q10000-many TOKENS=6 payload 10000 24 >"$work/large" # each from a device of its own: one has a quota
 tokens=$(uploads)
 jq -n --argjson healthz "$healthz" --argjson deltas "$deltas" --argjson tokens "$tokens" \
     --argjson repetitions "$repetitions" --argjson bytes "$(stat -c %s "$work/large")" \

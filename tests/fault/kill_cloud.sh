@@ -56,9 +56,7 @@ check() {
     lost=$(comm -23 "$work/want" "$work/gone" | comm -23 - "$work/stored" | wc -l)
     expect "acknowledged uploads lost" "$lost" 0
     expect "deleted uploads that came back" "$(sort -u "$work/deleted" | comm -12 - "$work/stored" | wc -l)" 0
-    while read -r sha; do
-        [ -f "$work/data/blobs/$sha" ] || die "the bytes of $sha are lost"
-    done <"$work/stored"
+    "$bin/stored_uploads" "$work/data" | sort | cmp -s - "$work/stored" || die "bytes are lost, or not what their name says"
 }
 
 # a kill does not lose what was written, synced or not, so the data may lie in memory

@@ -87,7 +87,7 @@ while :; do
 done
 stored=$(jq -s 'map(.instances) | add' "$work/uploads")
 expect "instances at the cloud" "$stored" "$sampled"
-ids=$(find "$work/data/blobs" -type f -exec grep -aoh '"id\\":\\"[A-Za-z0-9._-]*' {} +)
+ids=$("$bin/stored_uploads" "$work/data" bytes | grep -aoh '"id\\":\\"[A-Za-z0-9._-]*')
 expect "instances with an id of their own" "$(sort -u <<<"$ids" | grep -c .)" "$stored"
 echo "$count kills: $sampled sampled, $stored stored once each, version $highest in use"
 passed

@@ -14,8 +14,14 @@ as() {
 # header NAME: of the last answer that was taken with -D "$work/head"
 header() { sed -n "s/^$1: *\\([^\\r]*\\)\\r*\$/\\1/Ip" "$work/head"; }
 
-# many [CURL OPTION...]: 200 calls without a token; prints the last one's status
-many() { curl -sS -o /dev/null -w '%{http_code}\n' "$@" "$url/healthz?n=[1-200]" | tail -n 1; }
+# calls COUNT [CURL OPTION...]: so many without a token, or until one is refused, however slow this
+# machine is; prints the last one's status, its head is in $work/head
+calls() {
+    local count=$1
+    shift
+    curl -sf --fail-early -o /dev/null -w '%{http_code}\n' -D "$work/head" "$@" \
+        "$url/healthz?n=[1-$count]" | tail -n 1 || true
+}
 
 # cert_make NAME: a self-made certificate for this machine, NAME.pem and NAME.key
 cert_make() {

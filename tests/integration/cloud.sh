@@ -135,6 +135,11 @@ round_wait() {
     die "round $1 did not end within 300 s"
 }
 
+# kept FILE: the store has the bytes of this upload
+kept() {
+    "$bin/stored_uploads" "$work/data" | grep -q "^$(sha256sum "$1" | cut -c1-64)\$"
+}
+
 # distill SETTINGS: starts a round, prints its id
 distill() {
     expect "POST /distill" "$(get /distill -X POST -H 'Content-Type: application/json' -d "$1")" 202

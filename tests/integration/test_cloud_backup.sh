@@ -81,6 +81,8 @@ expect "a damaged patch" "$(tool restore --from "$work/copy-1" --data "$work/new
 [ ! -e "$work/new" ] && [ ! -e "$work/new.partial" ] || die "a failed restore left something"
 rm "$file"
 expect "a missing patch" "$(tool restore --from "$work/copy-1" --data "$work/new")" 65
-file=$(find "$work/copy-2/blobs" -type f | head -n 1)
-rm "$file"
-expect "a missing upload" "$(tool restore --from "$work/copy-2" --data "$work/new")" 65
+# some of the database's bytes, which only uploads can be
+at=$(grep -abo '__metadata__' "$work/copy-2/cloud.db" | head -n 1 | cut -d: -f1)
+printf x | dd of="$work/copy-2/cloud.db" bs=1 seek="$at" conv=notrunc status=none
+expect "a damaged upload" "$(tool restore --from "$work/copy-2" --data "$work/new")" 65
+grep -q 'bytes of upload' "$work/answer" || die "no word of it: $(cat "$work/answer")"

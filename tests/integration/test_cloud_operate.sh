@@ -76,6 +76,19 @@ expect "its rollout" "$(data all release | jq -r 'select(.state) | "\(.version) 
 await rounds '^data: .*"state":"complete"'
 expect "the same, alone" "$(data rounds release)" "$(data all release)"
 expect "no others" "$(grep -cE '^event: (step|upload)' "$work/rounds")" 0
+
+# what devices say of themselves
+events_open devices "$url/events?types=device"
+await devices '^retry: '
+tell() { # METHOD PATH BODY
+    get "$2" -X "$1" -H 'Content-Type: application/json' -d "$3"
+}
+expect "a device" "$(tell PUT /devices/door-1 '{"class": "door"}')" 200
+expect "its version" "$(tell PUT /devices/door-1 '{"version": 0}')" 200
+expect "its report" "$(tell POST /devices/door-1/feedback '{"version": 1, "outcome": "failed", "reason": "no room"}')" 204
+await devices '"outcome":"failed"'
+expect "what is heard of it" "$(data devices device | jq -c . | tr '\n' ' ')" \
+    '{"id":"door-1"} {"id":"door-1","version":0} {"id":"door-1","version":1,"outcome":"failed"} '
 expect "unknown types" "$(get '/events?types=round,sheep')" 400
 expect "unknown parameters" "$(get '/events?type=round')" 400
 
@@ -96,7 +109,7 @@ metric() { # PATTERN: its value
 expect "uploads counted" "$(metric 'cdcca_uploads_total{result="stored"}')" 1
 expect "rounds counted" "$(metric 'cdcca_rounds_total{state="released"}')" 1
 expect "the version" "$(metric cdcca_release_version)" 1
-expect "streams" "$(metric cdcca_event_streams)" 4
+expect "streams" "$(metric cdcca_event_streams)" 5
 expect "requests counted" "$(metric 'cdcca_http_requests_total{route="/tokens",method="POST",code="201"}')" 1
 [ "$(metric cdcca_upload_bytes_total)" -gt 0 ] || die "no bytes counted"
 [ "$(metric process_resident_memory_bytes)" -gt 1000000 ] || die "no memory counted"

@@ -37,7 +37,7 @@ device=$(token add --role device --name a)
 cloud_start --auth --device-bytes-per-day 1
 as "$device"
 is=$(curl -sS -o "$work/answer" -w '%{http_code} %{size_upload}' -D "$work/head" "${who[@]}" \
-    -H 'Expect: 100-continue' -H 'Content-Type: application/x-safetensors' \
+    -H 'Expect: 100-continue' --expect100-timeout 60 -H 'Content-Type: application/x-safetensors' \
     --data-binary "@$work/one" "$url/tokens")
 expect "the status, and bytes sent" "$is" "429 0"
 [ "$(header Retry-After)" -gt 3600 ] || die "Retry-After: $(header Retry-After)"

@@ -26,7 +26,7 @@ curl -sS -o /dev/null "http://127.0.0.1:$port/healthz" 2>/dev/null && die "HTTP 
 payload 1 200 >"$work/large"
 [ "$(stat -c %s "$work/large")" -gt 30000 ] || die "that is not large"
 expect "an upload" "$(upload "$work/large" "${a[@]}")" 201
-cmp -s "$work/large" "$work/data/blobs/$(sha256sum "$work/large" | cut -c1-64)" || die "the blob differs"
+kept "$work/large" || die "the bytes that are stored differ"
 expect "the contract" "$(get /openapi.yaml "${a[@]}")" 200
 cmp -s "$work/answer" "$here/../../openapi/openapi.yaml" || die "the contract came down otherwise"
 distilled=$(curl -sS "${a[@]}" -X POST -H 'Content-Type: application/json' \
@@ -61,14 +61,14 @@ cloud_start --behind-proxy 127.0.0.1
 as "$operator"
 expect "no token" "$(get /model -H 'X-Forwarded-For: 192.0.2.1')" 401
 expect "a token" "$(get /model -H 'X-Forwarded-For: 192.0.2.1' "${who[@]}")" 200
-expect "many calls from one address" "$(many -H 'X-Forwarded-For: 198.51.100.9, 192.0.2.1')" 429
+expect "many calls from one address" "$(calls 5000 -H 'X-Forwarded-For: 198.51.100.9, 192.0.2.1')" 429
 expect "a call from another" "$(get /healthz -H 'X-Forwarded-For: 192.0.2.1, 192.0.2.2')" 200
 cloud_stop
 cloud_start --behind-proxy 192.0.2.77
-for last in 1 2 3; do
-    is=$(many -H "X-Forwarded-For: 192.0.2.$last")
+for last in {1..20}; do # 100 calls, which each of them might make
+    is=$(calls 100 -H "X-Forwarded-For: 192.0.2.$last")
+    [ "$is" = 200 ] || break
 done
-expect "many calls from one address that claims to be three" "$is" 429
-expect "a fourth" "$(get /healthz -H 'X-Forwarded-For: 192.0.2.4')" 429
+expect "many calls from one address that claims to be others" "$is" 429
 cloud_stop
 passed

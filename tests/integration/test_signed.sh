@@ -184,6 +184,23 @@ before=$(manifest 1 .sequence)
 until_true "signed anew in time" bash -c \
     "[ \"\$(curl -sS $url/deltas/1/manifest | jq -r '.payload | @base64d | fromjson | .sequence')\" -gt $before ]"
 takes a 4
+
+# back at the factory model, and nothing is offered: the newest manifest seen is confirmed all the same
+expires() { jq -r .expires "$work/$1/trust.json"; }
+takes back 4
+rm -r "$work/back/slots" "$work/back/state.json"
+for v in 1 2 3 4; do get "/releases/$v/halt" -X POST >/dev/null; done # superseded ones are no more
+expect "offered" "$(curl -sS "$url/deltas" | jq -c '.deltas')" '[]'
+was=$(expires back)
+sleep 2
+edge_start back --source world:target --budget 0 --rate 5
+confirmed() { [[ $(expires back) > $was ]]; }
+until_true "the newest manifest is confirmed" confirmed
+expect "the alarm" "$(status back alarm)" ""
+expect "the version" "$(status back version)" 0
+kill -TERM "$edge_pid"
+edge_end "at the factory model"
+for v in 1 2 3 4; do get "/releases/$v/resume" -X POST >/dev/null; done
 cloud_stop
 # a freeze: everything as it was, for ever, as nobody signs anew
 mv "$keys/release.key" "$work/release.key"

@@ -36,6 +36,7 @@ refuse "learn includes mllm and below" "api/http/|model/(task|tool)/|server/|cli
 refuse "the server knows no client" "client/|model/tool/" server
 refuse "the client knows no server" "server/|model/tool/" client
 refuse "jansson stays in api/wire" "jansson\.h" api/base api/http model server client
+one_file nettle/sha2.h api/base
 one_file microhttpd.h api/http
 one_file gnutls/gnutls.h api/http
 one_file gnutls/abstract.h api/http

@@ -3,6 +3,7 @@
 // links: server
 #include "api/base/clock.h"
 #include "api/wire/json.h"
+#include "server/db.h"
 #include "server/mapper.h"
 #include "server/store_maps.h"
 #include "tests/unit/payload_sample.h"
@@ -106,7 +107,7 @@ static void on_change(void *ctx)
 static struct mapper *mapper_open(struct place *place)
 {
     struct mapper *mapper;
-    struct mapper_config config = {.io = io_posix(), .store = place->store, .on_change = on_change};
+    struct mapper_config config = {.store = place->store, .on_change = on_change};
     atomic_store(&changes, 0);
     assert_int_equal(mapper_create(&config, &mapper, NULL), STATUS_OK);
     return mapper;
@@ -281,26 +282,23 @@ static void a_map_of_uploads_that_went_is_not_kept(void **state)
     assert_null(map_look(place, putting.round));
 }
 
-struct blob_path {
-    const struct store *store;
-    char text[256];
-};
-
-static bool path_take(void *ctx, const struct upload *upload)
+static void damage(struct place *place, int64_t upload)
 {
-    struct blob_path *path = ctx;
-    return store_upload_path(path->store, upload->sha256, path->text, sizeof path->text, NULL) !=
-           STATUS_OK;
+    char path[128];
+    struct db *db;
+    snprintf(path, sizeof path, "%s/cloud.db", place->dir);
+    assert_int_equal(db_open(path, true, &db, NULL), STATUS_OK);
+    assert_int_equal(
+        db_change(db, NULL, "UPDATE blobs SET data=zeroblob(100) WHERE id=?", "i", upload),
+        STATUS_OK);
+    db_close(db);
 }
 
 static void an_upload_that_cannot_be_read_is_left_out(void **state)
 {
     struct place *place = *state;
     struct mapper *mapper = mapper_open(place);
-    struct blob_path path = {.store = place->store};
-    int64_t damaged = send(place, "edge-2", 2, 1);
-    assert_int_equal(store_upload(place->store, damaged, path_take, &path, NULL), STATUS_OK);
-    assert_int_equal(truncate(path.text, 100), 0);
+    damage(place, send(place, "edge-2", 2, 1));
     send(place, "edge-1", 2, 0);
     json *map = map_made(place, mapper, round_of(place, "released"));
     assert_int_equal(number(map, "of"), 4 * EACH);

@@ -47,12 +47,35 @@ static struct store_totals totals(struct place *place)
 
 static bool blob_there(struct place *place, const char *content)
 {
-    char path[256], hex[HASH_HEX];
+    char hex[HASH_HEX];
     struct hash hash;
+    struct buf bytes = {.max = 1000};
     hash_bytes(content, strlen(content), &hash);
     hash_hex(&hash, hex);
-    assert_int_equal(store_upload_path(place->store, hex, path, sizeof path, NULL), STATUS_OK);
-    return io_exists(path);
+    enum status status = store_upload_bytes(place->store, hex, &bytes, NULL);
+    bool same = bytes.len == strlen(content) && memcmp(bytes.data, content, bytes.len) == 0;
+    buf_free(&bytes);
+    if (status == STATUS_OK)
+        assert_true(same);
+    else
+        assert_int_equal(status, STATUS_NOT_FOUND);
+    return status == STATUS_OK;
+}
+
+/* Anywhere in a file of the directory, whatever it belongs to. */
+static bool on_disk(struct place *place, const char *content)
+{
+    static const char *const files[] = {"cloud.db", "cloud.db-wal"};
+    bool found = false;
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char path[128];
+        struct buf bytes = {.max = 64 << 20};
+        snprintf(path, sizeof path, "%s/%s", place->dir, files[i]);
+        if (io_read_file(io_posix(), path, &bytes, NULL) == STATUS_OK)
+            found |= memmem(bytes.data, bytes.len, content, strlen(content)) != NULL;
+        buf_free(&bytes);
+    }
+    return found;
 }
 
 /* ---- tests ---- */
@@ -153,88 +176,6 @@ static void a_round_owns_its_uploads(void **state)
     assert_int_equal(place_apply(place, delete_run, &upload), STATUS_OK);
 }
 
-/* Whichever call fails, the upload is refused whole, and taken when there is room again. */
-static void a_full_disk_refuses_and_recovers(void **state)
-{
-    struct place *place = *state;
-    for (int n = 0; n < 6; n++) {
-        char content[8];
-        snprintf(content, sizeof content, "c%d", n);
-        int64_t before = totals(place).uploads;
-        place->io.countdown = n;
-        enum status status = add(place, content, NULL, NULL, NULL);
-        bool failed = place->io.countdown < 0;
-        place->io.countdown = -1;
-        assert_int_equal(totals(place).uploads, before + (status == STATUS_OK));
-        if (failed && status != STATUS_OK)
-            assert_int_equal(status, STATUS_DISK_FULL);
-        assert_int_equal(add(place, content, NULL, NULL, NULL), STATUS_OK);
-        assert_true(blob_there(place, content));
-    }
-}
-
-enum { GROUP = 8 };
-
-/* The directory is synced once for all blobs of a group; when any sync fails, none is stored. */
-static void a_group_is_synced_at_once_or_not_stored(void **state)
-{
-    struct place *place = *state;
-    struct adding adding[GROUP];
-    struct store_job jobs[GROUP];
-    char content[GROUP][16];
-    for (int failing = 1; failing >= 0; failing--) {
-        for (int i = 0; i < GROUP; i++) {
-            snprintf(content[i], sizeof content[i], "content %d", i);
-            adding[i] = (struct adding){.content = content[i]};
-            jobs[i] = (struct store_job){.run = add_run, .ctx = &adding[i]};
-        }
-        memset(place->io.calls, 0, sizeof place->io.calls);
-        place->io.countdown = failing ? 2 * GROUP : -1; /* open and write of each, then a sync */
-        enum status status = store_apply(place->store, jobs, GROUP, NULL);
-        assert_int_equal(place->io.calls[FAULT_SYNC], failing ? GROUP : GROUP + 1);
-        assert_int_equal(status, failing ? STATUS_DISK_FULL : STATUS_OK);
-        for (int i = 0; i < GROUP; i++)
-            assert_int_equal(jobs[i].status, status);
-        place->io.countdown = -1;
-        assert_int_equal(totals(place).uploads, failing ? 0 : GROUP);
-    }
-}
-
-/* Every call of add, delete and a round fails once: nothing half done, and the next try goes well.
- * What was acknowledged before is there after, also for a store that is opened anew. */
-static void every_io_call_fails_once(void **state)
-{
-    struct place *place = *state;
-    static const int errors[] = {ENOSPC, EIO, EINTR};
-    int64_t kept = place_upload(place, "kept");
-    for (size_t e = 0; e < sizeof errors / sizeof *errors; e++) {
-        place->io.error = errors[e];
-        for (int n = 0; n < 16; n++) {
-            char content[16];
-            int64_t id = 0;
-            snprintf(content, sizeof content, "e%d-%d", (int)e, n);
-            place->io.countdown = n;
-            bool added = add(place, content, NULL, &id, NULL) == STATUS_OK;
-            bool gone = added && place_apply(place, delete_run, &id) == STATUS_OK;
-            place->io.countdown = -1;
-            assert_int_equal(totals(place).uploads, 1 + (added && !gone));
-            if (added && !gone)
-                assert_true(blob_there(place, content));
-            if (!added)
-                assert_int_equal(add(place, content, NULL, &id, NULL), STATUS_OK);
-            if (!gone)
-                assert_int_equal(place_apply(place, delete_run, &id), STATUS_OK);
-            place_again(place);
-            id = 0;
-            assert_int_equal(place_apply(place, delete_run, &id), STATUS_NOT_FOUND);
-            assert_false(blob_there(place, content));
-            assert_true(blob_there(place, "kept"));
-        }
-    }
-    place->io.error = ENOSPC;
-    assert_int_equal(place_apply(place, delete_run, &kept), STATUS_OK);
-}
-
 /* ---- removal ---- */
 
 struct expiring {
@@ -272,41 +213,138 @@ static void uploads_expire_after_their_round_and_not_before(void **state)
     assert_int_equal(totals(place).uploads, 1);
 }
 
-/* The row's end is committed and the file could not be removed, as after a kill in between. */
-static void what_could_not_be_removed_is_removed_later(void **state)
+static void what_was_deleted_is_on_the_disk_no_more(void **state)
 {
     struct place *place = *state;
-    int64_t id = place_upload(place, "secret");
-    place->io.countdown = 0;
+    char content[20001];
+    memset(content, 'x', sizeof content - 1);
+    content[sizeof content - 1] = '\0';
+    memcpy(content, "a secret at the start", 21);
+    memcpy(content + sizeof content - 22, "a secret at the end ", 20);
+    int64_t id = place_upload(place, content);
+    assert_true(on_disk(place, "a secret at the start"));
+    assert_true(on_disk(place, "a secret at the end"));
     assert_int_equal(place_apply(place, delete_run, &id), STATUS_OK);
-    place->io.countdown = -1;
-    assert_true(blob_there(place, "secret"));
-    place_again(place);
-    place_upload(place, "another");
-    assert_false(blob_there(place, "secret"));
-    assert_true(blob_there(place, "another"));
+    assert_false(on_disk(place, "a secret at the start"));
+    assert_false(on_disk(place, "a secret at the end"));
 }
 
-static enum status sweep_run(struct store *store, void *ctx, struct err *err)
+struct slow_look {
+    struct place *place;
+    int64_t id;
+};
+
+static bool delete_meanwhile(void *ctx, const struct upload *upload)
 {
-    return store_blobs_sweep(store, ctx, 2, err);
+    struct slow_look *look = ctx;
+    (void)upload;
+    assert_int_equal(place_apply(look->place, delete_run, &look->id), STATUS_OK);
+    return false;
 }
 
-static void a_blob_without_a_row_is_swept(void **state)
+/* Nobody waits for a reader, such as a backup; the log is emptied after the next commit. */
+static void a_reader_only_puts_off_the_removal(void **state)
 {
     struct place *place = *state;
-    char names[2][HASH_HEX], path[256];
+    struct slow_look look = {.place = place, .id = place_upload(place, "a secret")};
+    assert_int_equal(store_uploads(place->store, 0, 1, delete_meanwhile, &look, NULL), STATUS_OK);
+    assert_true(on_disk(place, "a secret"));
+    place_upload(place, "another");
+    assert_false(on_disk(place, "a secret"));
+}
+
+/* ---- uploads that an earlier version kept as files ---- */
+
+static void file_put(struct place *place, const char *content)
+{
+    char path[256], hex[HASH_HEX];
     struct hash hash;
-    place_upload(place, "known");
-    hash_bytes("known", 5, &hash);
-    hash_hex(&hash, names[0]);
-    hash_bytes("stray", 5, &hash);
-    hash_hex(&hash, names[1]);
-    store_upload_path(place->store, names[1], path, sizeof path, NULL);
-    assert_int_equal(io_write_file(io_posix(), path, "stray", 5, NULL), STATUS_OK);
-    assert_int_equal(place_apply(place, sweep_run, names), STATUS_OK);
-    assert_true(blob_there(place, "known"));
-    assert_false(blob_there(place, "stray"));
+    hash_bytes(content, strlen(content), &hash);
+    hash_hex(&hash, hex);
+    snprintf(path, sizeof path, "%s/blobs/%s", place->dir, hex);
+    assert_int_equal(io_write_file(io_posix(), path, content, strlen(content), NULL), STATUS_OK);
+}
+
+/* A directory as an earlier version left it: rows in the database, bytes in files; a file whose row
+ * was deleted, and one half written. */
+static void files_make(struct place *place, int count)
+{
+    char path[128], content[32];
+    struct db *db;
+    store_close(place->store);
+    place->store = NULL;
+    snprintf(path, sizeof path, "%s/blobs", place->dir);
+    assert_int_equal(io_make_dirs(io_posix(), path, NULL), STATUS_OK);
+    for (int i = 0; i < count; i++) {
+        snprintf(content, sizeof content, "old %d", i);
+        file_put(place, content);
+    }
+    file_put(place, "nobody's");
+    snprintf(path, sizeof path, "%s/blobs/half.tmp", place->dir);
+    assert_int_equal(io_write_file(io_posix(), path, "hal", 3, NULL), STATUS_OK);
+    snprintf(path, sizeof path, "%s/cloud.db", place->dir);
+    assert_int_equal(db_open(path, true, &db, NULL), STATUS_OK);
+    assert_int_equal(db_exec(db,
+                             "DROP TABLE blobs; PRAGMA user_version=4;"
+                             "CREATE TABLE doomed(sha256 TEXT PRIMARY KEY) WITHOUT ROWID;",
+                             NULL),
+                     STATUS_OK);
+    db_close(db);
+}
+
+static void files_check(struct place *place, int count)
+{
+    char path[128], content[32];
+    for (int i = 0; i < count; i++) {
+        snprintf(content, sizeof content, "old %d", i);
+        assert_true(blob_there(place, content));
+    }
+    assert_int_equal(totals(place).uploads, count);
+    snprintf(path, sizeof path, "%s/blobs", place->dir);
+    assert_false(io_exists(path));
+}
+
+static void files_become_rows(void **state)
+{
+    enum { FILES = 150 };
+    struct place *place = *state;
+    char content[32];
+    for (int i = 0; i < FILES; i++) {
+        snprintf(content, sizeof content, "old %d", i);
+        place_upload(place, content);
+    }
+    files_make(place, FILES);
+    assert_int_equal(store_open(&place->io.io, place->dir, &place->store, NULL), STATUS_OK);
+    files_check(place, FILES);
+    place_again(place);
+    files_check(place, FILES);
+}
+
+/* Whichever call fails, the next start finishes it. */
+static void files_become_rows_whatever_fails(void **state)
+{
+    enum { FILES = 3 };
+    struct place *place = *state;
+    char content[32];
+    for (int i = 0; i < FILES; i++) {
+        snprintf(content, sizeof content, "old %d", i);
+        place_upload(place, content);
+    }
+    int failures = 0;
+    place->io.countdown = 0;
+    for (bool hit = true; hit; place->io.countdown++) {
+        int countdown = place->io.countdown;
+        files_make(place, FILES);
+        bool failed = store_open(&place->io.io, place->dir, &place->store, NULL) != STATUS_OK;
+        hit = place->io.countdown < 0;
+        place->io.countdown = -1;
+        if (failed)
+            assert_int_equal(store_open(&place->io.io, place->dir, &place->store, NULL), STATUS_OK);
+        files_check(place, FILES);
+        place->io.countdown = countdown;
+        failures += failed;
+    }
+    assert_true(failures >= 3 * FILES); /* an open, a read and a removal of each at least */
 }
 
 static bool lineage_see(void *ctx, const struct upload *upload)
@@ -339,7 +377,7 @@ static void an_upload_leads_to_its_round_and_release(void **state)
 /* ---- a database of the first schema ---- */
 
 static const char old_rows[] =
-    "DROP TABLE devices; DROP TABLE offers; DROP TABLE squashes; DROP TABLE doomed;"
+    "DROP TABLE devices; DROP TABLE offers; DROP TABLE squashes; DROP TABLE blobs;"
     "DROP TABLE uptime; DROP TABLE maps; DROP TRIGGER uploads_unmap; DROP TRIGGER uploads_return;"
     "DROP INDEX releases_state; DROP INDEX uploads_new;"
     "DROP INDEX uploads_instances;"
@@ -503,12 +541,11 @@ int main(void)
         PLACED(a_failed_job_leaves_the_others_of_its_group),
         PLACED(deleting_removes_the_bytes_unless_they_came_back),
         PLACED(a_round_owns_its_uploads),
-        PLACED(a_full_disk_refuses_and_recovers),
-        PLACED(a_group_is_synced_at_once_or_not_stored),
-        PLACED(every_io_call_fails_once),
         PLACED(uploads_expire_after_their_round_and_not_before),
-        PLACED(what_could_not_be_removed_is_removed_later),
-        PLACED(a_blob_without_a_row_is_swept),
+        PLACED(what_was_deleted_is_on_the_disk_no_more),
+        PLACED(a_reader_only_puts_off_the_removal),
+        PLACED(files_become_rows),
+        PLACED(files_become_rows_whatever_fails),
         PLACED(an_upload_leads_to_its_round_and_release),
         PLACED(a_database_of_the_first_schema_opens),
         PLACED(a_database_of_a_newer_program_is_refused),
