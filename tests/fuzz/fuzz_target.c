@@ -9,7 +9,7 @@ static void path_holds(const char *path)
 {
     FUZZ_HOLDS(path[0] == '/');
     for (const char *p = path; *p; p++)
-        FUZZ_HOLDS(isalnum((unsigned char)*p) || strchr("._-/", *p));
+        FUZZ_HOLDS(isalnum((unsigned char)*p) || strchr("._-/@", *p));
     FUZZ_HOLDS(!strstr(path, "//") && !strstr(path, "/../") && !strstr(path, "/./"));
     size_t len = strlen(path);
     FUZZ_HOLDS(len < 3 || strcmp(path + len - 3, "/..") != 0);
