@@ -79,10 +79,12 @@ struct access_lines {
 struct http {
     struct http_config config;
     struct MHD_Daemon *daemon;
+    struct accept *accept; /* NULL after http_drain */
     struct watcher *watcher;
     _Atomic size_t bodies_bytes;
     _Atomic uint64_t requests; /* so far: the second half of a request's id */
     _Atomic int connections;
+    _Atomic int arriving; /* accepted, and not yet among the connections */
     uint32_t id_base;
     _Atomic int active; /* requests from their first line to their end */
     _Atomic bool stopping;

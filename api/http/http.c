@@ -1,5 +1,7 @@
 /* The one file that knows libmicrohttpd (0.9.75, whose habits shape it).
  *
+ * It never listens: on_accepted hands it the connections that accept.c takes.
+ *
  * A request's life: on_target keeps the raw request target before the library decodes it;
  * exchange_begin, at the first call with complete headers, refuses what can be refused without the
  * body (heading.c); exchange_body collects it (body.c); exchange_run calls the handler;
@@ -12,6 +14,7 @@
  * closes. */
 #include "api/base/clock.h"
 #include "api/base/log.h"
+#include "api/http/accept.h"
 #include "api/http/exchange.h"
 #include "api/http/listen.h"
 #include <microhttpd.h>
@@ -356,6 +359,7 @@ static void on_connection(void *ctx, struct MHD_Connection *connection, void **s
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         atomic_fetch_add(&http->connections, 1);
         *socket_context = session_open(http, connection);
+        atomic_fetch_sub(&http->arriving, 1);
         return;
     }
     atomic_fetch_sub(&http->connections, 1);
@@ -394,28 +398,46 @@ static struct MHD_OptionItem option_pointer(enum MHD_OPTION option, const void *
     return item;
 }
 
-static enum status daemon_start(struct http *http, int listen_fd, struct err *err)
+static enum status daemon_start(struct http *http, struct err *err)
 {
     const struct http_config *config = &http->config;
     const char *priorities = tls_priorities();
     void (*certificate)(void) = tls_certificate_function();
-    unsigned flags =
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG;
+    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_NO_LISTEN_SOCKET |
+                     MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG;
+    /* each thread takes its share of the limit, but connections do not spread that evenly */
+    unsigned connections = (unsigned)config->connections * (unsigned)config->threads;
     struct MHD_OptionItem secure[] = {option_pointer(MHD_OPTION_HTTPS_PRIORITIES, &priorities),
                                       option_pointer(MHD_OPTION_HTTPS_CERT_CALLBACK, &certificate),
                                       {MHD_OPTION_END, 0, NULL}};
     struct MHD_OptionItem plain[] = {{MHD_OPTION_END, 0, NULL}};
     http->daemon = MHD_start_daemon(
         config->tls ? flags | MHD_USE_TLS : flags, 0, NULL, NULL, on_request, http,
-        MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET, listen_fd,
-        MHD_OPTION_THREAD_POOL_SIZE, (unsigned)config->threads, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)config->connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
-        (unsigned)config->per_address, MHD_OPTION_CONNECTION_TIMEOUT, 60u,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_URI_LOG_CALLBACK,
-        on_target, http, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-        MHD_OPTION_ARRAY, config->tls ? secure : plain, MHD_OPTION_END);
+        MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_THREAD_POOL_SIZE,
+        (unsigned)config->threads, MHD_OPTION_CONNECTION_LIMIT, connections,
+        MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)config->per_address,
+        MHD_OPTION_CONNECTION_TIMEOUT, 60u, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)CONNECTION_MEMORY, MHD_OPTION_URI_LOG_CALLBACK, on_target, http,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, http, MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, http, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY,
+        config->tls ? secure : plain, MHD_OPTION_END);
     return http->daemon ? STATUS_OK : err_set(err, STATUS_IO, "cannot start the HTTP server");
+}
+
+static bool on_room(void *ctx)
+{
+    struct http *http = ctx;
+    return atomic_load(&http->connections) + atomic_load(&http->arriving) <
+           http->config.connections;
+}
+
+/* The library closes what it refuses. */
+static void on_accepted(void *ctx, int fd, const struct sockaddr *address, socklen_t size)
+{
+    struct http *http = ctx;
+    atomic_fetch_add(&http->arriving, 1);
+    if (MHD_add_connection(http->daemon, fd, address, size) != MHD_YES)
+        atomic_fetch_sub(&http->arriving, 1);
 }
 
 enum status http_start(const struct http_config *config, int listen_fd, struct http **out,
@@ -431,7 +453,10 @@ enum status http_start(const struct http_config *config, int listen_fd, struct h
     pthread_mutex_init(&http->lines.lock, NULL);
     enum status status = watcher_create(&config->limits, on_tick, http, &http->watcher, err);
     if (status == STATUS_OK)
-        status = daemon_start(http, listen_fd, err);
+        status = daemon_start(http, err);
+    struct accept_calls calls = {.ctx = http, .room = on_room, .take = on_accepted};
+    if (status == STATUS_OK)
+        status = accept_start(listen_fd, &calls, &http->accept, err);
     if (status != STATUS_OK) {
         http_stop(http);
         return status;
@@ -440,17 +465,20 @@ enum status http_start(const struct http_config *config, int listen_fd, struct h
     return STATUS_OK;
 }
 
-/* Requests under way, and for a moment those that may be on their way on new connections. */
+/* Requests under way, and for a moment those that may be on their way on new connections. Looks in
+ * the order in which they go, so that none slips by. */
 static bool drained(struct http *http, bool fresh)
 {
-    return atomic_load(&http->active) == 0 &&
-           (!fresh || watcher_count(http->watcher, WATCH_HEADERS) == 0);
+    return (!fresh || (atomic_load(&http->arriving) == 0 &&
+                       watcher_count(http->watcher, WATCH_HEADERS) == 0)) &&
+           atomic_load(&http->active) == 0;
 }
 
 void http_drain(struct http *http, int64_t wait_ms)
 {
     int64_t start = clock_monotonic_ms();
-    int listen_fd = MHD_quiesce_daemon(http->daemon);
+    int listen_fd = accept_stop(http->accept);
+    http->accept = NULL;
     atomic_store(&http->stopping, true);
     http_wake(http);
     http_wake_streams(http);
@@ -469,6 +497,9 @@ void http_stop(struct http *http)
 {
     if (!http)
         return;
+    int listen_fd = accept_stop(http->accept);
+    if (listen_fd >= 0)
+        close(listen_fd);
     if (http->daemon)
         MHD_stop_daemon(http->daemon);
     watcher_destroy(http->watcher);

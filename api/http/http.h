@@ -115,7 +115,7 @@ struct http_config http_defaults(void);
 
 struct http;
 
-/* Takes over the listening socket. */
+/* Takes over the listening socket, unless it fails. */
 enum status http_start(const struct http_config *config, int listen_fd, struct http **out,
                        struct err *err);
 /* Stops accepting, wakes what is parked, ends streams, waits up to wait_ms for requests under way;
