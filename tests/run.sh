@@ -8,7 +8,7 @@ cd "$(dirname "$(readlink -f "$0")")/.."
 source demo/shell.sh
 
 readonly logs=build/logs
-readonly threaded='^test_(http|event_stream|events|metrics|watch|store|writer|rounds|keys|signer|spool|slots|window|cloud|parallel|planner|mapper|auth|enroll|quota|cloud_tokens|cloud_auth|cloud_tls|serve|simulate)$'
+readonly threaded='^test_(accept|http|event_stream|events|metrics|watch|store|writer|rounds|keys|signer|spool|slots|window|cloud|parallel|planner|mapper|auth|enroll|quota|cloud_tokens|cloud_auth|cloud_tls|serve|simulate)$'
 readonly sources=(api model server client)
 passed=0
 failed=0
