@@ -10,8 +10,8 @@ enum { CHOICE_STEPS = 32 };
 
 static bool is_choice_due(const struct coded *c)
 {
-    bool budgeted = c->options.budget_bytes && !c->options.codec;
-    return !budgeted || c->shown % CHOICE_STEPS == 0 || (c->shown & (c->shown - 1)) == 0;
+    return !compress_is_budgeted(&c->options) || c->shown % CHOICE_STEPS == 0 ||
+           (c->shown & (c->shown - 1)) == 0;
 }
 
 enum status coded_open(struct coded *c, const struct trainable *set, const float *edge,

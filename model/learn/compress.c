@@ -33,6 +33,11 @@ struct work {
     struct buf codes, scales;
 };
 
+bool compress_is_budgeted(const struct compress_options *options)
+{
+    return options->budget_bytes && !options->codec;
+}
+
 struct compress_options compress_defaults(void)
 {
     return (struct compress_options){.selected_share = 0.25f};
@@ -173,15 +178,10 @@ static void choose_fixed(struct work *w, char codec)
     }
 }
 
-static bool is_budgeted(const struct compress_options *o)
-{
-    return o->budget_bytes && !o->codec;
-}
-
 /* Once, without a look at what zstd makes of it. */
 static enum status codecs_choose(struct work *w, const struct compress_options *o, struct err *err)
 {
-    if (!is_budgeted(o)) {
+    if (!compress_is_budgeted(o)) {
         choose_fixed(w, o->codec ? o->codec : 'b');
         return STATUS_OK;
     }
@@ -334,7 +334,7 @@ enum status compress_encode(const struct trainable *set, const float *base, cons
     delta->version = version;
     TRY(work_open(&w, set, err));
     enum status s = update_take(&w, base, target, err);
-    if (s == STATUS_OK && is_budgeted(options)) {
+    if (s == STATUS_OK && compress_is_budgeted(options)) {
         s = delta_fit(&w, base, options, delta, err);
     } else if (s == STATUS_OK) {
         s = codecs_choose(&w, options, err);

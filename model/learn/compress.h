@@ -17,6 +17,8 @@ struct compress_options {
     const float *sensitivity; /* weight of each tensor's squared error (set->count); NULL: all 1 */
 };
 struct compress_options compress_defaults(void);
+/* Are the codecs chosen per tensor, under the budget? */
+bool compress_is_budgeted(const struct compress_options *options);
 
 /* base, target: `values` floats in canonical order, finite. STATUS_TOO_LARGE: the budget does not
  * even hold the header. On success *delta holds codes and hashes (delta_free) and decoded (may be
