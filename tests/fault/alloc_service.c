@@ -21,7 +21,7 @@ struct service {
     int port;
     char request[BODY], answer[ANSWER];
     size_t request_len;
-    char id[32]; /* of the upload, from its last answer */
+    char *device; /* in the request: the five digits of its name */
 };
 
 static enum status service_open(struct service *service, const char *dir, struct err *err)
@@ -131,10 +131,15 @@ static bool model_run(void *ctx, bool faulty)
     return get_run(ctx, "/model", faulty);
 }
 
-/* The upload is deleted at the end, so that the next one is stored anew. */
+/* The upload is deleted at the end, so that the next one is stored anew; each is another device's,
+ * because one has a quota. */
 static bool post_run(void *ctx, bool faulty)
 {
+    static unsigned count;
     struct service *service = ctx;
+    unsigned left = ++count;
+    for (int i = 4; i >= 0; i--, left /= 10)
+        service->device[i] = (char)('0' + left % 10);
     int status = ask(service, service->request, service->request_len);
     alloc_disarm();
     int again = ask(service, service->request, service->request_len);
@@ -164,7 +169,10 @@ static bool request_read(struct service *service, const char *path, const char *
                         type, len);
     memcpy(service->request + head, body, len);
     service->request_len = (size_t)head + len;
-    return len > 0 && len < sizeof body;
+    service->device = memmem(service->request, service->request_len, "alloc-00000", 11);
+    if (service->device)
+        service->device += 6;
+    return service->device && len < sizeof body;
 }
 
 static bool posts_torture(struct service *service, const char *dir, long most)

@@ -5,6 +5,6 @@ bin=$(readlink -f "$1")
 work=$(mktemp -d /tmp/cdcca-alloc-XXXXXX)
 trap 'rm -rf "$work"' EXIT
 "$bin/make_tiny" "$work"
-"$bin/make_payload" "$work/student" 1 2 >"$work/upload.safetensors"
-"$bin/make_payload" "$work/student" 2 2 json >"$work/upload.json"
+DEVICE=alloc-00000 "$bin/make_payload" "$work/student" 1 2 >"$work/upload.safetensors"
+DEVICE=alloc-00000 "$bin/make_payload" "$work/student" 2 2 json >"$work/upload.json"
 "$bin/tests/fault/alloc_service" "$work" "${2:-100}"
