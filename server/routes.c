@@ -64,6 +64,19 @@ const struct http_route routes[] = {
     {NULL, NULL, NULL, 0, 0, NULL, 0},
 };
 
+enum status listing_open_newest(struct http_request *request, struct listing *listing,
+                                int64_t *before, int64_t *limit, struct err *err)
+{
+    static const char *const known[] = {"before", "limit", NULL};
+    *before = 0;
+    *limit = 20;
+    TRY(http_query_only(request, known, err));
+    TRY(http_query_int(request, "before", 1, INT64_MAX, before, err));
+    TRY(http_query_int(request, "limit", 1, LIMIT_PAGE, limit, err));
+    *listing = (struct listing){.items = json_array_new()};
+    return listing->items ? STATUS_OK : err_set(err, STATUS_NO_MEMORY, "out of memory");
+}
+
 bool listing_add(struct listing *listing, json *item, int64_t id)
 {
     listing->failed = !item || !json_append_take(listing->items, item);

@@ -25,6 +25,10 @@ struct listing {
     bool failed;
     int64_t last; /* the last item's id */
 };
+/* Opens one of the newest first, by the query's ?before= and ?limit=, which are all it may hold;
+ * listing_reply takes listing->items, else the caller frees them. */
+enum status listing_open_newest(struct http_request *request, struct listing *listing,
+                                int64_t *before, int64_t *limit, struct err *err);
 /* Takes item; what a visitor returns. */
 bool listing_add(struct listing *listing, json *item, int64_t id);
 /* {"name": [items], "next": last} as the answer; next only when a full page came out. */

@@ -68,15 +68,10 @@ static bool visit_one(void *ctx, const struct round *round)
 
 enum status distill_list(struct http_request *request, struct err *err)
 {
-    static const char *const known[] = {"before", "limit", NULL};
     struct cloud *cloud = request->app;
-    int64_t before = 0, limit = 20;
-    TRY(http_query_only(request, known, err));
-    TRY(http_query_int(request, "before", 1, INT64_MAX, &before, err));
-    TRY(http_query_int(request, "limit", 1, LIMIT_PAGE, &limit, err));
-    struct listing listing = {.items = json_array_new()};
-    if (!listing.items)
-        return err_set(err, STATUS_NO_MEMORY, "out of memory");
+    struct listing listing;
+    int64_t before, limit;
+    TRY(listing_open_newest(request, &listing, &before, &limit, err));
     enum status status = store_rounds(cloud->store, before, (int)limit, visit_list, &listing, err);
     if (status == STATUS_OK)
         return listing_reply(request, &listing, "rounds", limit, err);

@@ -3,7 +3,8 @@
 # is built, alone (bench_mhd.c), on the same two jobs, in turn, by work
 # per CPU second of the server (utime + stime of its processes, so that the client's share and other
 # programs do not count): GET /deltas/1 of a 1 MB patch in bytes, GET /healthz in requests. Then
-# uploads of 16 KB, durable when they are answered: many at once beside one after another.
+# uploads of 16 KB, durable when they are answered: many at once beside one after another, on the
+# disk as it is, and with each sync taking 5 ms more (slow_sync.c), as on a disk without a battery.
 # Needs nginx and wrk (apt-get install nginx-light wrk); JSON on stdout. Stops what it started.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.."
@@ -123,17 +124,21 @@ stored() {
         sed -n 's/.* stored (\([0-9]*\) a second).*/\1/p'
 }
 
+# uploads SYNC_US NAME: of a cloud whose every sync takes that much longer (0: as it is); into $work/NAME
 uploads() {
     local many one
+    cloud_stop
+    SLOW_SYNC_US=$1 LD_PRELOAD=$bin/tests/bench/libslow_sync.so cloud_start
     for _ in $(seq "$repetitions"); do
         first=$((first + 1000000))
         many=$(stored 192 $first)
         first=$((first + 1000000))
         one=$(stored 1 $first)
         echo "{\"many\": $many, \"one\": $one}"
-    done | jq -s 'map(. + {ratio: (.many / .one)}) | sort_by(.ratio) |
+    done >"$work/uploads"
+    jq -s 'map(. + {ratio: (.many / .one)}) | sort_by(.ratio) |
         {many_at_once: .[length / 2 | floor].many, one_after_another: .[length / 2 | floor].one,
-         ratio: .[length / 2 | floor].ratio, ratios: map(.ratio)}'
+         ratio: .[length / 2 | floor].ratio, ratios: map(.ratio)}' "$work/uploads" >"$work/$2"
 }
 
 first=0
@@ -146,10 +151,13 @@ say "GET /healthz, requests per CPU second"
 healthz=$(beside /healthz)
 say "GET /deltas/1, requests of 1 MB per CPU second"
 deltas=$(beside /deltas/1)
-say "POST /tokens of 16 KB, uploads a second"
 DEVICE=q10000-many TOKENS=6 payload 10000 24 >"$work/large" # each from a device of its own: one has a quota
-tokens=$(uploads)
-jq -n --argjson healthz "$healthz" --argjson deltas "$deltas" --argjson tokens "$tokens" \
-    --argjson repetitions "$repetitions" --argjson bytes "$(stat -c %s "$work/large")" \
+say "POST /tokens of 16 KB, uploads a second"
+uploads 0 tokens
+say "the same, each sync taking 5 ms more"
+uploads 5000 tokens_slow
+jq -n --argjson healthz "$healthz" --argjson deltas "$deltas" --slurpfile tokens "$work/tokens" \
+    --slurpfile slow "$work/tokens_slow" --argjson repetitions "$repetitions" \
+    --argjson bytes "$(stat -c %s "$work/large")" \
     '{repetitions: $repetitions, healthz: $healthz, deltas: $deltas,
-      tokens: ($tokens + {bytes: $bytes})}'
+      tokens: ($tokens[0] + {bytes: $bytes}), tokens_sync_5ms: $slow[0]}'
