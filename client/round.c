@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 enum { ROUND_WAIT_MS = 2000 };
 
@@ -115,6 +116,13 @@ static int64_t round_delta_bytes(const struct board_fields *f, int64_t *paramete
     return bytes;
 }
 
+/* The most memory that this process has held; 0 where the system does not say. */
+static int64_t peak_kib(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? usage.ru_maxrss : 0;
+}
+
 static void round_print(const struct board_fields *f, double seconds, double waited)
 {
     struct buf line = {.max = 8192};
@@ -131,6 +139,7 @@ static void round_print(const struct board_fields *f, double seconds, double wai
         json_set_int(root, "parameters_updated", parameters) &&
         json_set_number(root, "seconds", seconds) &&
         json_set_number(root, "wait_seconds", waited) &&
+        json_set_int(root, "peak_kib", peak_kib()) &&
         json_print(root, false, &line) == STATUS_OK)
         printf("%.*s\n", (int)line.len, (const char *)line.data);
     fflush(stdout);

@@ -98,7 +98,6 @@ peak_kib() { # PID: 0 when it is gone
 
 round_finished() { # DIR SEED ROUND
     local dir=$1 seed=$2 round=$3
-    peak_kib "$edge_pid" >>"$dir/edge.peak"
     baselines_finish "$dir"
     if [ "$round" -eq "$rounds" ]; then
         head_refit "$dir" "$seed" &
@@ -116,9 +115,8 @@ seed_report() { # DIR
     for round in $(seq "$rounds"); do
         files+=("$dir/round-$round.json")
     done
-    jq -s -L demo 'include "report"; seed($identical; $edge_kib; $cloud_kib)' \
+    jq -s -L demo 'include "report"; seed($identical; $cloud_kib)' \
         --argjson identical "$(identical "$dir")" \
-        --argjson edge_kib "$(sort -n "$dir/edge.peak" | tail -n 1)" \
         --argjson cloud_kib "$(peak_kib "$cloud_pid")" \
         "$dir/source_only.json" "$dir/teacher.json" "$dir/head_refit.json" "${files[@]}" \
         >"$dir/seed.json"

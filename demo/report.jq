@@ -1,8 +1,8 @@
 # report.jq: one seed's results -> its entry of report.json's "seeds".
-def seed($identical; $edge_kib; $cloud_kib):
+def seed($identical; $cloud_kib):
     {source_only: .[0], teacher: .[1], head_refit: .[2],
      rounds: [.[3:][] | {target, new_concepts, relations, source, instances_seen, instances_uploaded,
                          uplink_bytes, raw_bytes, jpeg_bytes, delta_bytes, parameters_updated,
                          seconds}],
      identical: $identical,
-     peak_mib: {edge: ($edge_kib / 1024 | round), cloud: ($cloud_kib / 1024 | round)}};
+     peak_mib: {edge: (.[-1].peak_kib / 1024 | round), cloud: ($cloud_kib / 1024 | round)}};

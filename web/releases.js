@@ -82,7 +82,7 @@ function counts(c) {
         ...parts.map((p) => [p.label, count(p.count)])], 'tiles')];
 }
 
-const codecs = {0: 'nothing', s: 'sign', b: 'sign, 9 blocks of 10', 2: 'two bits', n: 'NF4', 8: 'eight bits', f: 'float32', k: 'NF4, selected'};
+const codecs = {0: 'nothing', s: 'sign', b: 'sign, 9 blocks of 10', h: 'sign, 4 blocks of 10', x: 'exact', 2: 'two bits', n: 'NF4', 8: 'eight bits', f: 'float32', k: 'NF4, selected'};
 
 const LARGEST = 12;
 

@@ -464,7 +464,7 @@ enum status codec_decode(char codec, size_t n, const uint8_t *codes, size_t code
     else if (code_init(&code, codec))
         TRY(tensor_decode(&code, n, &c, &s, update, err));
     else
-        return err_set(err, STATUS_UNSUPPORTED, "codec 0x%02x, expected one of 0 b s 2 n 8 k f",
+        return err_set(err, STATUS_UNSUPPORTED, "codec 0x%02x, expected one of 0 h b s 2 n 8 k f",
                        (unsigned)(unsigned char)codec);
     *codes_used = c.used;
     *scales_used = s.used;
