@@ -139,8 +139,7 @@ static void round_print(const struct board_fields *f, double seconds, double wai
         json_set_int(root, "parameters_updated", parameters) &&
         json_set_number(root, "seconds", seconds) &&
         json_set_number(root, "wait_seconds", waited) &&
-        json_set_int(root, "peak_kib", peak_kib()) &&
-        json_print(root, false, &line) == STATUS_OK)
+        json_set_int(root, "peak_kib", peak_kib()) && json_print(root, false, &line) == STATUS_OK)
         printf("%.*s\n", (int)line.len, (const char *)line.data);
     fflush(stdout);
     json_free(root);
