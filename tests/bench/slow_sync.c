@@ -1,6 +1,6 @@
 /* slow_sync: LD_PRELOADed, each sync takes SLOW_SYNC_US microseconds more. What durability costs
- * depends on the disk: a server's with a battery syncs in a tenth of a millisecond, a consumer SSD in
- * a few; with this one machine shows both. */
+ * depends on the disk: a server's with a battery syncs in a tenth of a millisecond, a consumer SSD
+ * in a few; with this one machine shows both. */
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -16,12 +16,12 @@ static int slowly(const char *name, int fd)
     return real.call(fd);
 }
 
-int fsync(int fd)
+__attribute__((visibility("default"))) int fsync(int fd)
 {
     return slowly("fsync", fd);
 }
 
-int fdatasync(int fd)
+__attribute__((visibility("default"))) int fdatasync(int fd)
 {
     return slowly("fdatasync", fd);
 }
