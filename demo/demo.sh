@@ -83,8 +83,10 @@ baselines_finish() { # DIR
 # A student with a re-fitted head, from all uploads; runs beside the last round's scoring.
 head_refit() { # DIR SEED
     mkdir -p "$1/uploads"
-    sqlite3 -readonly "$1/cloud/cloud.db" \
-        "SELECT writefile('$1/uploads/' || id, data) FROM blobs" >"$1/uploads.log"
+    local id
+    for id in $(curl -fsS "$(loop_url)/tokens?limit=100" | jq '.uploads[].id'); do
+        curl -fsS -o "$1/uploads/$id" "$(loop_url)/tokens/$id/payload"
+    done
     "$bin/cdcca-model" refit --teacher "$teacher" --student "$student" --data world:target \
         --count "$target_count" --seed $((eval_seed_base + $2)) --json "$1"/uploads/* \
         >"$1/head_refit.full" 2>"$1/head_refit.log"

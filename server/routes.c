@@ -24,6 +24,7 @@ const struct http_route routes[] = {
      SEND},
     {"GET", "/tokens", tokens_list, 0, 0, NULL, READ},
     {"GET", "/tokens/{id}", tokens_get, 0, 0, NULL, READ},
+    {"GET", "/tokens/{id}/payload", tokens_payload, 0, 0, NULL, RUN},
     {"DELETE", "/tokens/{id}", tokens_delete, 0, 0, NULL, RUN},
     {"POST", "/distill", distill_post, LIMIT_DISTILL_BYTES, 0, json_type, RUN},
     {"GET", "/distill", distill_list, 0, 0, NULL, READ},

@@ -8,7 +8,7 @@
 
 extern const struct http_route routes[];
 
-http_handler tokens_post, tokens_list, tokens_get, tokens_delete;
+http_handler tokens_post, tokens_list, tokens_get, tokens_payload, tokens_delete;
 http_handler distill_post, distill_list, distill_get, distill_delete, distill_map;
 http_handler deltas_list, deltas_get;
 http_handler manifest_get, manifest_put, unsigned_list, keys_get, keys_get_version;

@@ -252,6 +252,30 @@ enum status tokens_get(struct http_request *request, struct err *err)
     return http_reply_json(request, 200, out, err);
 }
 
+static bool visit_name(void *ctx, const struct upload *upload)
+{
+    snprintf(ctx, HASH_HEX, "%s", upload->sha256);
+    return true;
+}
+
+/* The bytes as they are stored; they never change, so their name is their tag. */
+enum status tokens_payload(struct http_request *request, struct err *err)
+{
+    struct cloud *cloud = request->app;
+    struct buf bytes = {.max = LIMIT_UPLOAD_RAW_BYTES};
+    char sha256[HASH_HEX], etag[HASH_HEX + 2];
+    int64_t id;
+    TRY(http_param_int(request, 0, &id, err));
+    TRY(store_upload(cloud->store, id, visit_name, sha256, err));
+    snprintf(etag, sizeof etag, "\"%s\"", sha256);
+    enum status status = store_upload_bytes(cloud->store, sha256, &bytes, err);
+    if (status == STATUS_OK)
+        status = http_reply_bytes(request, "application/x-safetensors", bytes.data, bytes.len, etag,
+                                  err);
+    buf_free(&bytes);
+    return status;
+}
+
 /* ---- DELETE ---- */
 
 struct deletion {

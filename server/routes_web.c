@@ -37,6 +37,7 @@ static const char index_text[] =
     "\n"
     "  POST   /tokens                     upload what a device was unsure about\n"
     "  GET    /tokens?after=ID            list uploads       GET, DELETE /tokens/{id}\n"
+    "  GET    /tokens/{id}/payload        what it holds\n"
     "  POST   /distill                    start a round      GET /distill lists them\n"
     "  GET    /distill/{id}               progress, losses   DELETE cancels; /map: its tokens\n"
     "  GET    /deltas?after=V&wait=S      releases after a version, waiting for news\n"

@@ -170,7 +170,7 @@ void http_wake_streams(struct http *http);
 enum status http_reply_json(struct http_request *request, int status, json *value, struct err *err);
 enum status http_reply_text(struct http_request *request, int status, const char *type,
                             const char *text, struct err *err);
-/* Bytes that change with the program alone, or 304; checked with the server each time. etag:
+/* Bytes with a tag of their own, or 304; a cache asks the server each time. etag:
  * quoted, strong. */
 enum status http_reply_bytes(struct http_request *request, const char *type, const void *data,
                              size_t len, const char *etag, struct err *err);

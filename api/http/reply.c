@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { REPLY_MAX = 16 << 20 };
+enum { REPLY_MAX = 32 << 20 }; /* the content of the largest upload */
 
 static void reply_reset(struct http_request *request, int status)
 {

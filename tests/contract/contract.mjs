@@ -45,6 +45,9 @@ async function uploads() {
     await call('listTokens', { expect: 400, values: { limit: 101 } });
     await call('getTokens', { expect: 200, values: { id: first.json.id } });
     await call('getTokens', { expect: 404, values: { id: 999 } });
+    await call('getTokensPayload', { expect: 200, values: { id: first.json.id } });
+    await call('getTokensPayload', { expect: 304, values: { id: first.json.id, 'If-None-Match': '*' } });
+    await call('getTokensPayload', { expect: 404, values: { id: 999 } });
     await call('deleteTokens', { expect: 204, values: { id: json.json.id } });
     await call('deleteTokens', { expect: 404, values: { id: json.json.id } });
     return first.json.id;

@@ -52,6 +52,11 @@ expect "another key" "$(upload "$work/b" -H 'Idempotency-Key: k2')" 201
 payload 2 4 json >"$work/json"
 expect "the same as JSON" "$(form=json upload "$work/json")" 200
 kept "$work/a" || die "the bytes that are stored differ"
+curl -fsS -D "$work/head" -o "$work/content" "$url/tokens/$id/payload" && cmp "$work/content" "$work/a" ||
+    die "GET /tokens/$id/payload gives something else"
+tag=$(sed -n 's/^ETag: *\(".*"\).*/\1/p' "$work/head")
+expect "unchanged" "$(get "/tokens/$id/payload" -H "If-None-Match: $tag")" 304
+expect "none such" "$(get /tokens/999/payload)" 404
 
 STRETCH=2 payload 4 4 >"$work/far"
 expect "tokens that no image gives" "$(upload "$work/far")" 422
