@@ -2,7 +2,7 @@
 #include "client/meter.h"
 #include "api/base/clock.h"
 #include "api/base/log.h"
-#include "api/wire/json.h"
+#include "api/wire/json_out.h"
 #include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -33,23 +33,14 @@ static int64_t meter_now_ms(const struct meter *m)
 
 static enum status meter_save(struct meter *m, struct err *err)
 {
-    struct buf text = {.max = METER_FILE_MAX};
     json *root = json_object_new();
-    enum status status = STATUS_NO_MEMORY;
-    if (root && json_set_string(root, "schema", "cdcca.edge-meter/1") &&
-        json_set_int(root, "served_ms", meter_now_ms(m)) &&
-        json_set_int(root, "wall_ms", m->clock.wall_ms()) && json_set_int(root, "day", m->day) &&
-        json_set_int(root, "day_bytes", m->day_bytes))
-        status = json_print(root, true, &text);
-    if (status == STATUS_OK)
-        status = io_write_file(m->io, m->path, text.data, text.len, err);
-    else
-        err_set(err, status, "%s: no memory to write it", m->path);
-    if (status == STATUS_OK)
-        m->saved_ms = m->clock.monotonic_ms();
-    json_free(root);
-    buf_free(&text);
-    return status;
+    bool whole = root && json_set_string(root, "schema", "cdcca.edge-meter/1") &&
+                 json_set_int(root, "served_ms", meter_now_ms(m)) &&
+                 json_set_int(root, "wall_ms", m->clock.wall_ms()) &&
+                 json_set_int(root, "day", m->day) && json_set_int(root, "day_bytes", m->day_bytes);
+    TRY(json_save(m->io, m->path, root, whole, err));
+    m->saved_ms = m->clock.monotonic_ms();
+    return STATUS_OK;
 }
 
 static void meter_save_or_say(struct meter *m)

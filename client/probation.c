@@ -1,7 +1,7 @@
 /* Probation of a new version; see probation.h. */
 #include "client/probation.h"
 #include "api/base/log.h"
-#include "api/wire/json.h"
+#include "api/wire/json_out.h"
 #include <inttypes.h>
 #include <limits.h>
 #include <math.h>
@@ -20,20 +20,12 @@ struct probation {
 
 static enum status probation_save(const struct probation *p, struct err *err)
 {
-    struct buf text = {.max = PROBATION_FILE_MAX};
     json *root = json_object_new();
-    enum status status = STATUS_NO_MEMORY;
-    if (root && json_set_string(root, "schema", "cdcca.edge-probation/1") &&
-        json_set_int(root, "version", p->version) && json_set_int(root, "answers", p->answers) &&
-        json_set_int(root, "bad", p->bad) && json_set_int(root, "allowed", p->allowed))
-        status = json_print(root, true, &text);
-    if (status == STATUS_OK)
-        status = io_write_file(p->io, p->path, text.data, text.len, err);
-    else
-        err_set(err, status, "%s: no memory to write it", p->path);
-    json_free(root);
-    buf_free(&text);
-    return status;
+    bool whole = root && json_set_string(root, "schema", "cdcca.edge-probation/1") &&
+                 json_set_int(root, "version", p->version) &&
+                 json_set_int(root, "answers", p->answers) && json_set_int(root, "bad", p->bad) &&
+                 json_set_int(root, "allowed", p->allowed);
+    return json_save(p->io, p->path, root, whole, err);
 }
 
 static void probation_save_or_say(const struct probation *p)

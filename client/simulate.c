@@ -3,7 +3,7 @@
  * number it divides. */
 #include "client/simulate.h"
 #include "api/base/clock.h"
-#include "api/wire/json.h"
+#include "api/wire/json_out.h"
 #include "api/wire/options.h"
 #include "client/sim_answer.h"
 #include "client/stop.h"
@@ -158,14 +158,8 @@ static bool summary_set(json *root, const struct simulate *s, const struct total
 
 static enum status summary_print(const struct simulate *s, const struct totals *t, struct err *err)
 {
-    struct buf text = {.max = 64 << 10};
     json *root = json_object_new();
-    bool ok = root && summary_set(root, s, t) && json_print(root, true, &text) == STATUS_OK;
-    if (ok)
-        printf("%.*s\n", (int)text.len, (const char *)text.data);
-    json_free(root);
-    buf_free(&text);
-    return ok ? STATUS_OK : err_set(err, STATUS_NO_MEMORY, "no memory for the summary");
+    return json_say(root, root && summary_set(root, s, t), err);
 }
 
 /* ---- the networks ---- */

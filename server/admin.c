@@ -1,7 +1,7 @@
 /* See admin.h. */
 #include "server/admin.h"
 #include "api/base/clock.h"
-#include "api/wire/json.h"
+#include "api/wire/json_out.h"
 #include "api/wire/options.h"
 #include "server/enroll.h"
 #include <inttypes.h>
@@ -152,19 +152,15 @@ static bool list_json(void *ctx, const struct token *token)
 
 static enum status token_list(struct auth *auth, bool as_json, struct err *err)
 {
-    struct buf text = {.max = 16 << 20};
     if (!as_json) {
         printf("%-24s %-9s %-24s %s\n", "name", "role", "created", "expires");
         return auth_tokens(auth, list_text, NULL, err);
     }
     json *list = json_array_new();
-    enum status status = list ? auth_tokens(auth, list_json, list, err) : STATUS_NO_MEMORY;
+    enum status status = list ? auth_tokens(auth, list_json, list, err) : STATUS_OK;
     if (status == STATUS_OK)
-        status = json_print(list, true, &text);
-    if (status == STATUS_OK)
-        printf("%.*s\n", (int)text.len, (const char *)text.data);
+        return json_say(list, true, err);
     json_free(list);
-    buf_free(&text);
     return status == STATUS_NO_MEMORY ? err_set(err, status, "out of memory") : status;
 }
 

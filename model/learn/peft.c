@@ -1,6 +1,6 @@
 /* PEFT directories (peft.h): writing. Which tensor goes where is decided by the name alone. */
 #include "model/learn/peft.h"
-#include "api/wire/json.h"
+#include "api/wire/json_out.h"
 #include "model/learn/peft_layout.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -117,15 +117,9 @@ static enum status config_write(struct io *io, struct export *e, const char *bas
                                 struct err *err)
 {
     char path[4096];
-    struct buf text = {.max = 16 << 20};
     TRY(io_join(path, sizeof path, dir, PEFT_CONFIG, err));
     json *root = json_object_new();
-    bool whole = root && config_fill(root, e, base) && json_print(root, true, &text) == STATUS_OK;
-    enum status status = whole ? io_write_file(io, path, text.data, text.len, err)
-                               : err_set(err, STATUS_NO_MEMORY, "no memory for %s", path);
-    json_free(root);
-    buf_free(&text);
-    return status;
+    return json_save(io, path, root, root && config_fill(root, e, base), err);
 }
 
 static enum status export_all(struct io *io, struct export *e, const char *base, const char *dir,

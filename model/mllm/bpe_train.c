@@ -4,7 +4,7 @@
  * for small vocabularies: each merge counts all pairs anew over the distinct words. */
 #include "model/mllm/tokenizer.h"
 
-#include "api/wire/json.h"
+#include "api/wire/json_out.h"
 #include "model/mllm/bpe.h"
 #include <stdlib.h>
 #include <string.h>
@@ -330,17 +330,9 @@ static enum status write_file(struct io *io, const char *dir, struct trainer *t,
                               const char *const *specials, struct err *err)
 {
     char path[4096];
-    struct buf text = {.max = 64 << 20};
     TRY(io_make_dirs(io, dir, err));
     TRY(io_join(path, sizeof path, dir, "tokenizer.json", err));
-    json *root = write_root(t, specials);
-    enum status status = root ? json_print(root, true, &text)
-                              : err_set(err, STATUS_NO_MEMORY, "no memory to write %s", path);
-    if (status == STATUS_OK)
-        status = io_write_file(io, path, text.data, text.len, err);
-    json_free(root);
-    buf_free(&text);
-    return status;
+    return json_save(io, path, write_root(t, specials), true, err);
 }
 
 /* ---- the whole ---- */

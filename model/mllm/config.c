@@ -4,7 +4,7 @@
  * approximated later. */
 #include "model/mllm/config.h"
 
-#include "api/wire/json.h"
+#include "api/wire/json_out.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -527,16 +527,8 @@ enum status mllm_config_save(struct io *io, const char *dir, const struct mllm_c
                              struct err *err)
 {
     char path[4096];
-    struct buf text = {.max = CONFIG_BYTES};
     TRY(mllm_config_check(config, err));
     TRY(io_join(path, sizeof path, dir, "config.json", err));
     json *root = json_object_new();
-    enum status status = root && write_root(root, config)
-                             ? json_print(root, true, &text)
-                             : err_set(err, STATUS_NO_MEMORY, "out of memory for %s", path);
-    if (status == STATUS_OK)
-        status = io_write_file(io, path, text.data, text.len, err);
-    json_free(root);
-    buf_free(&text);
-    return status;
+    return json_save(io, path, root, root && write_root(root, config), err);
 }

@@ -2,7 +2,7 @@
  * keys are passed over, as HF does: they name classes and versions. */
 #include "model/mllm/preprocess.h"
 
-#include "api/wire/json.h"
+#include "api/wire/json_out.h"
 #include <math.h>
 #include <string.h>
 
@@ -192,17 +192,9 @@ enum status preprocess_save(struct io *io, const char *dir, int side, const stru
                             struct err *err)
 {
     char path[4096];
-    struct buf text = {.max = PREPROCESS_BYTES};
     TRY(io_join(path, sizeof path, dir, FILE_NAME, err));
     json *root = json_object_new();
-    enum status status = root && write_root(root, side, p)
-                             ? json_print(root, true, &text)
-                             : err_set(err, STATUS_NO_MEMORY, "out of memory for %s", path);
-    if (status == STATUS_OK)
-        status = io_write_file(io, path, text.data, text.len, err);
-    json_free(root);
-    buf_free(&text);
-    return status;
+    return json_save(io, path, root, root && write_root(root, side, p), err);
 }
 
 void preprocess_pixels(const struct preprocess *p, const uint8_t *rgb, int size, float *out)

@@ -2,6 +2,7 @@
 #include "model/tool/bench.h"
 
 #include "api/base/buf.h"
+#include "api/wire/json_out.h"
 #include "model/tool/bench_accuracy.h"
 #include "model/tool/bench_akd.h"
 #include "model/tool/bench_decode.h"
@@ -65,17 +66,6 @@ bool bench_set_rate(json *out, const char *key, const struct bench_series *serie
         return json_set_take(out, key, rate);
     json_free(rate);
     return false;
-}
-
-enum status bench_print(json *out, bool whole, struct err *err)
-{
-    struct buf text = {.max = 1 << 16};
-    bool printed = out && whole && json_print(out, true, &text) == STATUS_OK;
-    if (printed)
-        printf("%.*s\n", (int)text.len, (const char *)text.data);
-    json_free(out);
-    buf_free(&text);
-    return printed ? STATUS_OK : err_set(err, STATUS_NO_MEMORY, "no memory for the report");
 }
 
 /* ---- the command ---- */

@@ -22,8 +22,6 @@ double bench_series_median(const struct bench_series *series); /* 0 without any 
 
 /* "key": {"best": per/best seconds, "median": per/median seconds} */
 bool bench_set_rate(json *out, const char *key, const struct bench_series *series, double per);
-/* Prints and frees the object; `whole` false, or NULL, is STATUS_NO_MEMORY. */
-enum status bench_print(json *out, bool whole, struct err *err);
 
 enum status bench_run(int argc, char **argv, struct err *err);
 

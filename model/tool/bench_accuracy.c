@@ -3,6 +3,7 @@
  * as they come. */
 #include "model/tool/bench_accuracy.h"
 
+#include "api/wire/json_out.h"
 #include "api/wire/options.h"
 #include "model/mllm/answer.h"
 #include "model/mllm/generation.h"
@@ -237,7 +238,7 @@ static enum status accuracy_print(const char *model, const char *weights, const 
                  json_set_int(out, "positions", a->positions) &&
                  json_set_string(out, "kernels", weight_kernels()->name) &&
                  gap_set(out, "packed", &a->packed) && gap_set(out, "fast", &a->fast);
-    return bench_print(out, whole, err);
+    return json_say(out, whole, err);
 }
 
 enum status bench_accuracy_run(int argc, char **argv, struct err *err)

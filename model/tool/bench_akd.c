@@ -4,6 +4,7 @@
 #include "model/tool/bench_akd.h"
 
 #include "api/base/rng.h"
+#include "api/wire/json_out.h"
 #include "api/wire/options.h"
 #include "model/learn/distill.h"
 #include "model/task/image.h"
@@ -177,7 +178,7 @@ static enum status report(const struct akd_bench *b, struct err *err)
                  json_set_int(o, "answer_tokens", b->answer.count) &&
                  json_set_number(o, "loss", (double)b->report.loss_first) && phases_json(b, o) &&
                  json_set_number(o, "peak_gib", peak_gib());
-    return bench_print(o, whole, err);
+    return json_say(o, whole, err);
 }
 
 enum status bench_akd_run(int argc, char **argv, struct err *err)

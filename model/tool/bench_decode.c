@@ -4,6 +4,7 @@
  * that the two can be compared. */
 #include "model/tool/bench_decode.h"
 
+#include "api/wire/json_out.h"
 #include "api/wire/options.h"
 #include "model/mllm/forward.h"
 #include "model/tensor/blas.h"
@@ -118,7 +119,7 @@ static enum status decode_json(const struct decode *d, const struct figures *f, 
                  json_set_string(out, "kernels", kernels()->name) &&
                  json_set_string(out, "weight_kernels", weight_kernels()->name) &&
                  json_set_string(out, "blas", blas_kernel());
-    return bench_print(out, whole, err);
+    return json_say(out, whole, err);
 }
 
 static void decode_table(const struct decode *d, const struct figures *f)

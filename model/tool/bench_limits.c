@@ -1,6 +1,7 @@
 /* The machine's limits, by the simplest loops that reach them. */
 #include "model/tool/bench_limits.h"
 
+#include "api/wire/json_out.h"
 #include "api/wire/options.h"
 #include "model/tensor/blas.h"
 #include "model/tensor/kernels.h"
@@ -112,7 +113,7 @@ static enum status limits_print(double read, size_t size, double product, int th
                  json_set_number(out, "product_gflops", product / 1e9) &&
                  json_set_string(out, "kernels", kernels()->name) &&
                  json_set_string(out, "blas", blas_kernel());
-    return bench_print(out, whole, err);
+    return json_say(out, whole, err);
 }
 
 enum status bench_limits_run(int argc, char **argv, struct err *err)

@@ -3,6 +3,7 @@
  * and v with the norms. Operations are those of the matrix products alone, attention in full. */
 #include "model/tool/bench_train.h"
 
+#include "api/wire/json_out.h"
 #include "api/wire/options.h"
 #include "model/tensor/blas.h"
 #include "model/tensor/kernels.h"
@@ -152,7 +153,7 @@ static enum status train_report(const struct train *t, struct err *err)
                  json_set_number(out, "share_of_limit", flops / limit) &&
                  json_set_string(out, "kernels", kernels()->name) &&
                  json_set_string(out, "blas", blas_kernel());
-    return bench_print(out, whole, err);
+    return json_say(out, whole, err);
 }
 
 /* ---- the command ---- */

@@ -4,7 +4,7 @@
  * scene's references. */
 #include "model/tool/eval.h"
 #include "api/base/io.h"
-#include "api/wire/json.h"
+#include "api/wire/json_out.h"
 #include "api/wire/options.h"
 #include "model/learn/trainable.h"
 #include "model/task/evaluate.h"
@@ -85,16 +85,8 @@ static bool evaluation_json(const struct eval *e, const struct evaluation *v, js
 
 static enum status print_json(const struct eval *e, const struct evaluation *v, struct err *err)
 {
-    struct buf text = {.max = 1 << 16};
     json *out = json_object_new();
-    enum status status = STATUS_NO_MEMORY;
-    if (out && evaluation_json(e, v, out))
-        status = json_print(out, true, &text);
-    if (status == STATUS_OK)
-        printf("%.*s\n", (int)text.len, (const char *)text.data);
-    json_free(out);
-    buf_free(&text);
-    return status == STATUS_OK ? STATUS_OK : err_set(err, status, "no memory for the report");
+    return json_say(out, out && evaluation_json(e, v, out), err);
 }
 
 static void print_row(const char *name, const struct score *s)

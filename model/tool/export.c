@@ -1,7 +1,7 @@
 /* cdcca-model export (export.h). The state of a device is one file, its trainable set; where it
  * lies in the data folders is documented in client/slots.h and server/learner.h. */
 #include "model/tool/export.h"
-#include "api/wire/json.h"
+#include "api/wire/json_out.h"
 #include "api/wire/options.h"
 #include <dirent.h>
 #include <inttypes.h>
@@ -128,20 +128,13 @@ enum status export_report(const struct peft_report *report, const struct hash *h
                           int64_t version, bool as_json, struct err *err)
 {
     char hex[HASH_HEX];
-    struct buf text = {.max = 1 << 16};
     if (hash)
         hash_hex(hash, hex);
     if (!as_json) {
         report_print(report, hash ? hex : NULL, version);
         return STATUS_OK;
     }
-    json *root = report_json(report, hash ? hex : NULL, version);
-    bool whole = root && json_print(root, true, &text) == STATUS_OK;
-    if (whole)
-        printf("%.*s\n", (int)text.len, (const char *)text.data);
-    json_free(root);
-    buf_free(&text);
-    return whole ? STATUS_OK : err_set(err, STATUS_NO_MEMORY, "no memory for the report");
+    return json_say(report_json(report, hash ? hex : NULL, version), true, err);
 }
 
 /* ---- the command ---- */

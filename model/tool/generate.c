@@ -2,7 +2,7 @@
 #include "model/tool/generate.h"
 
 #include "api/base/clock.h"
-#include "api/wire/json.h"
+#include "api/wire/json_out.h"
 #include "api/wire/options.h"
 #include "model/mllm/answer.h"
 #include "model/mllm/completion.h"
@@ -178,7 +178,6 @@ static json *ids_json(const int32_t *ids, int count)
 static enum status print_json(const struct generate *g, struct err *err)
 {
     const struct generated *made = &g->out.made;
-    struct buf text = {.max = 64 << 20};
     json *root = json_object_new();
     bool ok = root && json_set_string(root, "text", g->out.text) &&
               json_set_take(root, "ids", ids_json(made->ids, made->count)) &&
@@ -186,13 +185,8 @@ static enum status print_json(const struct generate *g, struct err *err)
               json_set_number(root, "log_probability", (double)made->log_probability) &&
               json_set_number(root, "entropy", (double)made->entropy) &&
               json_set_take(root, "tokens", tokens_json(made)) &&
-              json_set_take(root, "prompt_ids", ids_json(g->what.text, g->what.text_count)) &&
-              json_print(root, true, &text) == STATUS_OK;
-    if (ok)
-        printf("%.*s\n", (int)text.len, (const char *)text.data);
-    json_free(root);
-    buf_free(&text);
-    return ok ? STATUS_OK : err_set(err, STATUS_NO_MEMORY, "no memory for the report");
+              json_set_take(root, "prompt_ids", ids_json(g->what.text, g->what.text_count));
+    return json_say(root, ok, err);
 }
 
 /* ---- the command ---- */

@@ -1,7 +1,7 @@
 /* cdcca-model inspect; see inspect.h. One list of (label, value) lines serves people and --json. */
 #include "model/tool/inspect.h"
 
-#include "api/wire/json.h"
+#include "api/wire/json_out.h"
 #include "api/wire/options.h"
 #include "api/wire/safetensors_file.h"
 #include "model/mllm/mllm.h"
@@ -119,18 +119,12 @@ static void facts_print(const struct facts *f)
 
 static enum status facts_json(const struct facts *f, struct err *err)
 {
-    struct buf text = {.max = 1 << 16};
     json *root = json_object_new();
     bool ok = root != NULL;
     for (int i = 0; ok && i < f->count; i++)
         ok = f->fact[i].number >= 0 ? json_set_int(root, f->fact[i].name, f->fact[i].number)
                                     : json_set_string(root, f->fact[i].name, f->fact[i].text);
-    ok = ok && json_print(root, true, &text) == STATUS_OK;
-    if (ok)
-        printf("%.*s\n", (int)text.len, (const char *)text.data);
-    json_free(root);
-    buf_free(&text);
-    return ok ? STATUS_OK : err_set(err, STATUS_NO_MEMORY, "no memory for the report");
+    return json_say(root, ok, err);
 }
 
 enum status inspect_run(int argc, char **argv, struct err *err)

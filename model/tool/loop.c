@@ -1,6 +1,6 @@
 /* The loop offline (loop.h): flags become a trial (trial.h), whose rounds are printed. */
 #include "model/tool/loop.h"
-#include "api/wire/json.h"
+#include "api/wire/json_out.h"
 #include "api/wire/options.h"
 #include "model/tool/trial.h"
 #include <math.h>
@@ -271,7 +271,6 @@ static void gaps_print(const struct run *r)
 static enum status summary_json(struct run *r, struct err *err)
 {
     json *document = json_object_new(), *first = json_object_new(), *ceiling = json_object_new();
-    struct buf text = {.max = 1 << 20};
     scores_json(first, r->source_only);
     scores_json(ceiling, r->ceiling);
     json_set_string(document, "method", r->flags.method);
@@ -280,14 +279,7 @@ static enum status summary_json(struct run *r, struct err *err)
     json_set_take(document, "teacher", ceiling);
     json_set_take(document, "rounds", r->rounds);
     r->rounds = NULL;
-    enum status s = json_print(document, true, &text);
-    if (s == STATUS_OK)
-        printf("%s\n", (const char *)text.data);
-    else
-        err_set(err, s, "cannot print the report");
-    json_free(document);
-    buf_free(&text);
-    return s;
+    return json_say(document, true, err);
 }
 
 /* The models as they are, before any round: one trial without rounds each. */

@@ -3,7 +3,7 @@
  * SRC's with "quantization_config". */
 #include "model/tool/quantize.h"
 
-#include "api/wire/json.h"
+#include "api/wire/json_out.h"
 #include "api/wire/options.h"
 #include "model/mllm/load.h"
 #include "model/tool/bench.h"
@@ -68,22 +68,19 @@ static enum status config_change(const struct quantize *q, json *root, struct er
 static enum status config_write(const struct quantize *q, struct err *err)
 {
     char from[PATH_BYTES], to[PATH_BYTES];
-    struct buf file = {.max = CONFIG_BYTES}, text = {.max = 2 * CONFIG_BYTES};
+    struct buf file = {.max = CONFIG_BYTES};
     json *root = NULL;
     TRY(io_join(from, sizeof from, q->from, "config.json", err));
     TRY(io_join(to, sizeof to, q->dir.partial, "config.json", err));
     enum status status = io_read_file(io_posix(), from, &file, err);
     if (status == STATUS_OK)
         status = json_parse(file.data, file.len, &root, err);
+    buf_free(&file);
     if (status == STATUS_OK)
         status = config_change(q, root, err);
     if (status == STATUS_OK)
-        status = json_print(root, true, &text);
-    if (status == STATUS_OK)
-        status = io_write_file(io_posix(), to, text.data, text.len, err);
+        return json_save(io_posix(), to, root, true, err);
     json_free(root);
-    buf_free(&file);
-    buf_free(&text);
     return status;
 }
 
@@ -155,7 +152,7 @@ static enum status report(const struct quantize *q, double seconds, struct err *
         json_set_int(o, "bytes", (int64_t)q->out.bytes) &&
         json_set_int(o, "shards", q->out.shards) && json_set_number(o, "seconds", seconds) &&
         json_set_int(o, "peak_kib", usage.ru_maxrss);
-    return bench_print(o, whole, err);
+    return json_say(o, whole, err);
 }
 
 enum status quantize_run(int argc, char **argv, struct err *err)

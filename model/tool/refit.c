@@ -1,7 +1,7 @@
 /* Head refit (refit.h): read the payloads, train the head with the distiller's own machinery
  * (head_only, no gate), score. */
 #include "model/tool/refit.h"
-#include "api/wire/json.h"
+#include "api/wire/json_out.h"
 #include "api/wire/options.h"
 #include "api/wire/zst.h"
 #include "model/task/evaluate.h"
@@ -169,18 +169,10 @@ static enum status refit_print(const struct refit *r, struct err *err)
                r->after.new_concepts.da);
         return STATUS_OK;
     }
-    struct buf text = {.max = 1 << 16};
     json *document = json_object_new();
     json_set_int(document, "uploads", r->uploads);
     evaluation_add(document, "head_refit", &r->after);
-    enum status s = json_print(document, true, &text);
-    if (s == STATUS_OK)
-        printf("%s\n", (const char *)text.data);
-    else
-        err_set(err, s, "cannot print the report");
-    json_free(document);
-    buf_free(&text);
-    return s;
+    return json_say(document, true, err);
 }
 
 static enum status refit_all(struct refit *r, char **paths, int n, struct err *err)

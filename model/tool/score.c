@@ -5,6 +5,7 @@
 #include "model/tool/score.h"
 #include "api/base/io.h"
 #include "api/base/progress.h"
+#include "api/wire/json_out.h"
 #include "api/wire/options.h"
 #include "model/task/caption_tokens.h"
 #include "model/task/vqa_score.h"
@@ -18,17 +19,6 @@ struct score {
     const char *captions, *aokvqa, *predictions;
     bool each, tokenized, normalize, quiet;
 };
-
-static enum status print(json *value, struct err *err)
-{
-    struct buf text = {.max = FILE_MAX_BYTES};
-    enum status status = value ? json_print(value, true, &text) : STATUS_NO_MEMORY;
-    if (status == STATUS_OK)
-        printf("%.*s\n", (int)text.len, (const char *)text.data);
-    json_free(value);
-    buf_free(&text);
-    return status == STATUS_OK ? STATUS_OK : err_set(err, status, "no memory for the report");
-}
 
 /* ---- captions ---- */
 
@@ -156,7 +146,7 @@ static enum status corpus_report(const struct score *s, const struct caption_cor
         return err_set(err, STATUS_NO_MEMORY, "no memory for %d scores", corpus->count);
     enum status status = caption_score(corpus, &total, each, err);
     if (status == STATUS_OK)
-        status = print(captions_json(corpus, &total, each), err);
+        status = json_say(captions_json(corpus, &total, each), true, err);
     else
         err_prefix(err, "%s", s->captions);
     free(each);
@@ -225,7 +215,7 @@ static enum status answers_score(const struct score *s, struct err *err)
     if (status == STATUS_OK)
         status = vqa_score(annotations, predictions, s->normalize, &scores, err);
     if (status == STATUS_OK)
-        status = print(answers_json(&scores), err);
+        status = json_say(answers_json(&scores), true, err);
     json_free(annotations);
     json_free(predictions);
     return status;

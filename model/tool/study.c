@@ -1,7 +1,7 @@
 /* Trials that are remembered (study.h). */
 #include "model/tool/study.h"
 #include "api/base/clock.h"
-#include "api/wire/json.h"
+#include "api/wire/json_out.h"
 #include "model/tensor/weight.h"
 #include <math.h>
 #include <stdio.h>
@@ -233,21 +233,13 @@ static json *round_json(const double value[MEASURES])
 static enum status result_write(const char *path, json *settings, const struct result *r,
                                 struct err *err)
 {
-    struct buf text = {.max = RESULT_BYTES};
     json *o = json_object_new(), *rounds = json_array_new();
     for (int i = 0; i < r->rounds; i++)
         json_append_take(rounds, round_json(r->value[i]));
     json_set_take(o, "settings", settings);
     json_set_take(o, "rounds", rounds);
     json_set_number(o, "seconds", r->seconds);
-    enum status s = o ? json_print(o, true, &text) : STATUS_NO_MEMORY;
-    if (s == STATUS_OK)
-        s = io_write_file(io_posix(), path, text.data, text.len, err);
-    else
-        err_set(err, s, "no memory for %s", path);
-    json_free(o);
-    buf_free(&text);
-    return s;
+    return json_save(io_posix(), path, o, true, err);
 }
 
 static enum status result_parse(const json *o, struct result *out, struct err *err)

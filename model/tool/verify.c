@@ -1,7 +1,7 @@
 /* cdcca-model verify; see verify.h. What a directory holds decides what is run. */
 #include "model/tool/verify.h"
 
-#include "api/wire/json.h"
+#include "api/wire/json_out.h"
 #include "api/wire/options.h"
 #include "model/tensor/blas.h"
 #include "model/tool/verify_parts.h"
@@ -218,22 +218,13 @@ static json *check_json(const struct verify_check *c, double tolerance)
 static enum status report_json(const struct verify_report *r, double tolerance, struct err *err)
 {
     json *root = json_object_new(), *list = json_array_new();
-    struct buf text = {.max = 1 << 20};
     bool ok = root && list;
     for (int i = 0; ok && i < r->count; i++)
         ok = json_append_take(list, check_json(&r->check[i], tolerance));
     ok = ok && json_set_number(root, "tolerance", tolerance) &&
          json_set_bool(root, "passed", report_failures(r, tolerance) == 0);
-    if (ok) {
-        ok = json_set_take(root, "checks", list) && json_print(root, true, &text) == STATUS_OK;
-        list = NULL;
-    }
-    if (ok)
-        printf("%.*s\n", (int)text.len, (const char *)text.data);
-    json_free(list);
-    json_free(root);
-    buf_free(&text);
-    return ok ? STATUS_OK : err_set(err, STATUS_NO_MEMORY, "no memory for the report");
+    ok = json_set_take(root, "checks", list) && ok;
+    return json_say(root, ok, err);
 }
 
 static enum status verify_command(const char *dir, double tolerance, bool as_json,

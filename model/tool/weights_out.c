@@ -2,14 +2,14 @@
  * made. A matrix is packed in groups of rows that begin on a block and on a byte, one a thread. */
 #include "model/tool/weights_out.h"
 
-#include "api/wire/json.h"
+#include "api/wire/json_out.h"
 #include "model/mllm/params.h"
 #include "model/mllm/stored.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { GROUP_ROWS = 64, CHUNK = 1 << 18, INDEX_BYTES = 2 << 20, PATH_BYTES = 4096 };
+enum { GROUP_ROWS = 64, CHUNK = 1 << 18, PATH_BYTES = 4096 };
 
 struct task {
     struct weights_out *o;
@@ -241,18 +241,14 @@ static enum status shards_write(struct task *t, struct err *err)
 static enum status index_write(const struct weights_out *o, json *map, struct err *err)
 {
     char path[PATH_BYTES];
-    struct buf text = {.max = INDEX_BYTES};
     json *root = json_object_new(), *meta = json_object_new();
     bool whole = root && meta && json_set_int(meta, "total_size", (int64_t)o->bytes);
     whole = json_set_take(root, "metadata", meta) && whole;
     whole = json_set_take(root, "weight_map", map) && whole;
     enum status status = io_join(path, sizeof path, o->dir, "model.safetensors.index.json", err);
-    if (status == STATUS_OK && (!whole || json_print(root, true, &text) != STATUS_OK))
-        status = err_set(err, STATUS_NO_MEMORY, "no memory for the index");
     if (status == STATUS_OK)
-        status = io_write_file(o->io, path, text.data, text.len, err);
+        return json_save(o->io, path, root, whole, err);
     json_free(root);
-    buf_free(&text);
     return status;
 }
 

@@ -43,20 +43,6 @@ struct flood {
     long stored, refused, failed;
 };
 
-static long memory_kb(int pid)
-{
-    char path[64], line[256];
-    long kb = -1;
-    snprintf(path, sizeof path, "/proc/%d/status", pid);
-    FILE *file = fopen(path, "r");
-    while (file && fgets(line, sizeof line, file))
-        if (strncmp(line, "VmHWM:", 6) == 0)
-            kb = strtol(line + 6, NULL, 10);
-    if (file)
-        fclose(file);
-    return kb;
-}
-
 static void client_begin(struct flood *flood, struct client *client)
 {
     upload_copy(&flood->upload, flood->next++, client->request);
@@ -204,12 +190,12 @@ int main(int argc, char **argv)
     flood.next = argc > 6 ? (unsigned)strtoul(argv[6], NULL, 10) : 0;
     int pid = atoi(argv[2]);
     long before = uploads_count(flood.port);
-    long before_kb = memory_kb(pid);
+    long before_kb = peer_memory_kb(pid, "VmHWM:");
     flood_open(&flood, atoi(argv[4]));
     int64_t start = clock_monotonic_ms();
     bool moved = flood_run(&flood, atoll(argv[5]) * 1000);
     double seconds = (double)(clock_monotonic_ms() - start) / 1000;
-    long grown_kb = memory_kb(pid) - before_kb;
+    long grown_kb = peer_memory_kb(pid, "VmHWM:") - before_kb;
     flood_close(&flood);
     printf("%d connections, %.1f s: %ld stored (%.0f a second), %ld refused for now, %ld failed; "
            "memory %+ld KiB\n",

@@ -110,3 +110,17 @@ bool answer_take(const char **at, const char *end, bool bodiless, struct answer 
     *at = out->body + out->body_len;
     return true;
 }
+
+long peer_memory_kb(int pid, const char *field)
+{
+    char path[64], line[256];
+    long kb = -1;
+    snprintf(path, sizeof path, "/proc/%d/status", pid);
+    FILE *file = fopen(path, "r");
+    while (file && fgets(line, sizeof line, file))
+        if (strncmp(line, field, strlen(field)) == 0)
+            kb = strtol(line + strlen(field), NULL, 10);
+    if (file)
+        fclose(file);
+    return kb;
+}

@@ -16,6 +16,10 @@ bool peer_send(int fd, const void *data, size_t len);
  * neither spoke nor closed for ms. */
 long peer_read(int fd, char *answer, size_t size, int ms);
 
+/* A field of /proc/PID/status in KiB: "VmRSS:" now, "VmHWM:" at most so far; -1: the process is
+ * gone. */
+long peer_memory_kb(int pid, const char *field);
+
 /* One message of an answer: "HTTP/1.1 " status, headers, body. */
 struct answer {
     int status;

@@ -42,20 +42,6 @@ struct good {
 
 /* ---- the service, seen from outside ---- */
 
-static long memory_kb(int pid)
-{
-    char path[64], line[256];
-    long kb = -1;
-    snprintf(path, sizeof path, "/proc/%d/status", pid);
-    FILE *file = fopen(path, "r");
-    while (file && fgets(line, sizeof line, file))
-        if (strncmp(line, "VmRSS:", 6) == 0)
-            kb = strtol(line + 6, NULL, 10);
-    if (file)
-        fclose(file);
-    return kb;
-}
-
 static int descriptors(int pid)
 {
     char path[64];
@@ -147,7 +133,7 @@ static void run_trickle(struct run *run)
         for (int i = 0; i < run->count; i++)
             trickle(run->fd[i], i);
         clock_sleep_ms(STEP_MS);
-        long kb = memory_kb(run->pid);
+        long kb = peer_memory_kb(run->pid, "VmRSS:");
         run->peak_kb = kb > run->peak_kb ? kb : run->peak_kb;
         run->left = descriptors(run->pid) - run->before;
     } while (run->left > 1 &&
@@ -169,7 +155,7 @@ int main(int argc, char **argv)
     setrlimit(RLIMIT_NOFILE, &files);
     run.pid = atoi(argv[2]);
     run.before = descriptors(run.pid);
-    long before_kb = memory_kb(run.pid);
+    long before_kb = peer_memory_kb(run.pid, "VmRSS:");
     good.port = atoi(argv[1]);
     for (int i = 0; i < run.count; i++)
         run.fd[i] = trickler_open(good.port, i);
