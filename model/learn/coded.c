@@ -58,6 +58,18 @@ enum status coded_show(struct coded *c, struct err *err)
     return STATUS_OK;
 }
 
+enum status coded_show_release(struct coded *c, struct err *err)
+{
+    struct delta delta;
+    if (!c->edge)
+        return STATUS_OK;
+    trainable_read(c->set, c->master);
+    TRY(compress_encode(c->set, c->edge, c->master, 0, 1, &c->options, &delta, c->seen, err));
+    delta_free(&delta);
+    trainable_write(c->set, c->seen);
+    return STATUS_OK;
+}
+
 void coded_move(struct coded *c)
 {
     const float *seen = c->seen;

@@ -23,6 +23,9 @@ void coded_close(struct coded *c);
 /* The set's values become those of the devices: now, or after an update from the set as it is. */
 void coded_show_edge(struct coded *c);
 enum status coded_show(struct coded *c, struct err *err);
+/* The same, after the last step: to the bit what compress_encode would release, which under a byte
+ * budget looks at the whole patch. */
+enum status coded_show_release(struct coded *c, struct err *err);
 /* After coded_show: the full-precision values are moved by what has changed since. */
 void coded_move(struct coded *c);
 /* The set's values are the full-precision ones again. */

@@ -286,10 +286,14 @@ static enum status delta_make(struct work *w, const float *base, float share, st
     return delta_finish(w, base, d, err);
 }
 
+/* As between the versions that take most digits: which codecs fit does not depend on a number. */
 static enum status delta_measure(const struct delta *d, size_t *bytes, struct err *err)
 {
     struct buf wire = {.max = (size_t)LIMIT_DELTA_BYTES};
-    enum status s = delta_encode(d, &wire, err);
+    struct delta longest = *d;
+    longest.version = INT64_C(1) << 53;
+    longest.base_version = longest.version - 1;
+    enum status s = delta_encode(&longest, &wire, err);
     *bytes = wire.len;
     buf_free(&wire);
     return s;

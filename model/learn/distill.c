@@ -398,7 +398,7 @@ static enum status gates_after(struct round *r, struct gate *held, struct gate *
                                struct err *err)
 {
     struct distill_report *report = r->report;
-    TRY(coded_show(&r->coded, err));
+    TRY(coded_show_release(&r->coded, err));
     TRY(gate_measure(held, r->d->student, r->d->pool, err));
     TRY(gate_measure(replay, r->d->student, r->d->pool, err));
     coded_hide(&r->coded);

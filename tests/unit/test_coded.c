@@ -85,6 +85,30 @@ static void test_shows_what_devices_will_have(void **state)
     free(decoded);
 }
 
+/* The patch of a budget is fitted as a whole, whatever numbers the versions have. */
+static void test_shows_what_a_budget_releases(void **state)
+{
+    struct fixture *f = *state;
+    struct compress_options options = compress_defaults();
+    struct delta delta;
+    struct buf wire = {.max = 1 << 20};
+    float *decoded = calloc(f->pair.set.values, sizeof *decoded);
+    options.budget_bytes = f->pair.set.values / 4 + 4096;
+    assert_int_equal(compress_encode(&f->pair.set, f->edge, f->master, 98765, 98766, &options,
+                                     &delta, decoded, NULL),
+                     STATUS_OK);
+    assert_int_equal(delta_encode(&delta, &wire, NULL), STATUS_OK);
+    assert_true(wire.len <= options.budget_bytes);
+    open_coded(f, f->edge, options.budget_bytes);
+    assert_int_equal(coded_show_release(&f->coded, NULL), STATUS_OK);
+    expect_values(f, decoded);
+    coded_hide(&f->coded);
+    expect_values(f, f->master);
+    buf_free(&wire);
+    delta_free(&delta);
+    free(decoded);
+}
+
 static void test_a_step_there_moves_the_master(void **state)
 {
     struct fixture *f = *state;
@@ -134,9 +158,9 @@ static void test_without_an_edge_nothing_happens(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_shows_what_devices_have),         TEST(test_shows_what_devices_will_have),
-        TEST(test_a_step_there_moves_the_master),   TEST(test_a_budget_is_chosen_for_anew),
-        TEST(test_without_an_edge_nothing_happens),
+        TEST(test_shows_what_devices_have),      TEST(test_shows_what_devices_will_have),
+        TEST(test_shows_what_a_budget_releases), TEST(test_a_step_there_moves_the_master),
+        TEST(test_a_budget_is_chosen_for_anew),  TEST(test_without_an_edge_nothing_happens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
