@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# serve.sh [REPETITIONS [SECONDS]]: cdcca-cloud beside nginx, and beside libmicrohttpd, on which it
-# is built, alone (bench_mhd.c), on the same two jobs, in turn, by work
-# per CPU second of the server (utime + stime of its processes, so that the client's share and other
-# programs do not count): GET /deltas/1 of a 1 MB patch in bytes, GET /healthz in requests. Then
-# uploads of 16 KB, durable when they are answered: many at once beside one after another, on the
-# disk as it is, and with each sync taking 5 ms more (slow_sync.c), as on a disk without a battery.
+# serve.sh [REPETITIONS [SECONDS]]: cdcca-cloud beside nginx, and beside the bare library on which it
+# is built (bench_mhd.c), on the same two jobs, in turn, by work per CPU second of the server (utime +
+# stime of its processes, so that the client's share and other programs do not count): GET /healthz in
+# requests, GET /deltas/1 of a 1 MB patch in bytes. Both write a line a request, gathered, into a
+# file; the bare library writes none. Then uploads of 16 KB, durable when they are answered: many at
+# once beside one after another, on the disk as it is, and with each sync taking 5 ms more
+# (slow_sync.c), as on a disk without a battery.
 # Needs nginx and wrk (apt-get install nginx-light wrk); JSON on stdout. Stops what it started.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.."
@@ -38,7 +39,7 @@ error_log $work/nginx/error.log;
 worker_processes $(nproc);
 events { worker_connections 1024; }
 http {
-    access_log off;
+    access_log $work/nginx/access.log combined buffer=64k flush=1s;
     sendfile on;
     tcp_nopush on;
     keepalive_requests 1000000000;
