@@ -80,13 +80,14 @@ void away_wait(struct away *away, const struct err *why, int64_t at_least_ms,
     }
 }
 
-void away_back(struct away *away)
+bool away_back(struct away *away)
 {
     backoff_reset(&away->backoff);
     away_set(away, "reachable");
     if (!away->since_ms)
-        return;
+        return false;
     log_line(LOG_INFO, away->part, "the cloud answers again after %" PRId64 " s",
              (clock_monotonic_ms() - away->since_ms) / 1000);
     away->since_ms = 0;
+    return true;
 }

@@ -21,7 +21,7 @@ void away_init(struct away *away, struct board *board, const char *part, const c
 /* A failed call: reports, then waits until the next try is due, or *ending, or a stop. */
 void away_wait(struct away *away, const struct err *why, int64_t at_least_ms,
                const atomic_bool *ending);
-/* A call that worked. */
-void away_back(struct away *away);
+/* A call that worked; true when the one before had not. */
+bool away_back(struct away *away);
 
 #endif

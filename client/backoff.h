@@ -6,7 +6,12 @@
 
 #include "api/base/rng.h"
 
-enum { BACKOFF_FIRST_MS = 500, BACKOFF_LAST_MS = 60000, BACKOFF_PATIENT_MS = 600000 };
+enum {
+    BACKOFF_FIRST_MS = 500,
+    BACKOFF_LAST_MS = 60000,
+    BACKOFF_PATIENT_MS = 600000,
+    BACKOFF_PACE_MS = 2000 /* after an absence: between two of the uploads that have piled up */
+};
 
 struct backoff {
     int failures;    /* in a row */

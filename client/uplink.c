@@ -24,7 +24,9 @@ struct uplink {
     struct away away;
     struct buf body;
     atomic_bool ending;
-    atomic_bool busy; /* between taking an upload and having counted it */
+    atomic_bool busy;   /* between taking an upload and having counted it */
+    atomic_int waiting; /* for the spool to be empty: how many callers */
+    size_t piled;       /* uploads that piled up while the cloud was away and are not sent yet */
     pthread_t thread;
 };
 
@@ -96,6 +98,23 @@ static enum status uplink_step(struct uplink *u, struct err *err)
     return status == STATUS_OK ? STATUS_OK : err_set(err, status, "%s", problem.text);
 }
 
+/* After an upload: a fleet whose cloud comes back does not send at once all that has piled up,
+ * unless somebody waits for it. What is made from then on is not held up for longer than that. */
+static void uplink_pace(struct uplink *u, bool was_away)
+{
+    int64_t until = clock_monotonic_ms() + BACKOFF_PACE_MS;
+    struct spool_counts counts;
+    if (was_away) {
+        spool_count(u->spool, &counts);
+        u->piled = counts.files;
+    } else if (u->piled > 0) {
+        u->piled--;
+    }
+    while (u->piled > 0 && !uplink_ending(u) && !atomic_load(&u->waiting) &&
+           clock_monotonic_ms() < until)
+        stop_sleep_ms(UPLINK_STEP_MS);
+}
+
 static void *uplink_run(void *ctx)
 {
     struct uplink *u = ctx;
@@ -103,13 +122,15 @@ static void *uplink_run(void *ctx)
         struct err err = {0};
         meter_tick(u->meter);
         spool_expire(u->spool);
-        if (!spool_wait(u->spool, meter_left(u->meter), UPLINK_IDLE_MS))
+        if (!spool_wait(u->spool, meter_left(u->meter), UPLINK_IDLE_MS)) {
+            u->piled = 0;
             continue;
+        }
         atomic_store(&u->busy, true);
         enum status status = uplink_step(u, &err);
         atomic_store(&u->busy, false);
         if (status == STATUS_OK)
-            away_back(&u->away);
+            uplink_pace(u, away_back(&u->away));
         else if (status != STATUS_NOT_FOUND && status != STATUS_CANCELLED)
             away_wait(&u->away, &err, cloud_retry_after_ms(u->cloud), &u->ending);
     }
@@ -144,12 +165,13 @@ enum status uplink_start(const struct cloud_config *cloud, struct spool *spool, 
 bool uplink_drain(struct uplink *u, int64_t ms)
 {
     int64_t until = clock_monotonic_ms() + ms;
-    for (;;) { /* the spool before busy: an upload leaves the spool while busy */
-        if (!spool_wait(u->spool, meter_left(u->meter), 0) && !atomic_load(&u->busy))
-            return true;
-        if (clock_monotonic_ms() >= until || stop_sleep_ms(UPLINK_STEP_MS))
-            return false;
-    }
+    bool empty;
+    atomic_fetch_add(&u->waiting, 1);
+    do /* the spool before busy: an upload leaves the spool while busy */
+        empty = !spool_wait(u->spool, meter_left(u->meter), 0) && !atomic_load(&u->busy);
+    while (!empty && clock_monotonic_ms() < until && !stop_sleep_ms(UPLINK_STEP_MS));
+    atomic_fetch_sub(&u->waiting, 1);
+    return empty;
 }
 
 void uplink_stop(struct uplink *u)

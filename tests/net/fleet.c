@@ -37,6 +37,7 @@ struct line {
     CURL *curl;
     struct backoff backoff;
     bool busy, uplink, heard; /* heard: since the return */
+    bool paced;               /* uplink: it failed, and what piled up is not all sent */
     int64_t due_ms, asked_ms;
     int backlog;     /* uplink: made and not acknowledged */
     int64_t make_ms; /* when the next upload is made */
@@ -106,6 +107,7 @@ static void line_failed(struct fleet *fleet, struct line *line, bool answered, i
     curl_off_t retry_s = 0;
     curl_easy_getinfo(line->curl, CURLINFO_RETRY_AFTER, &retry_s);
     line->due_ms = now + backoff_next(&line->backoff, retry_s * 1000);
+    line->paced = true;
     if (answered || fleet->phase != PHASE_STEADY)
         return;
     fleet->phase = PHASE_AWAY;
@@ -121,6 +123,8 @@ static void line_answered(struct fleet *fleet, struct line *line, int64_t now)
         line->backlog--;
         line->number += (unsigned)fleet->lines;
         fleet->acknowledged++;
+        line->paced = line->paced && line->backlog > 0;
+        line->due_ms = now + (line->paced ? BACKOFF_PACE_MS : 0);
     } else if (now - line->asked_ms < IDLE_MS) {
         line->due_ms = line->asked_ms + IDLE_MS;
     }

@@ -85,7 +85,8 @@ static void a_new_token_ends_the_wait_of_who_was_refused(void **state)
         assert_false(scene->ended);
         assert_string_equal(cloud_state(scene), "refused");
     }
-    away_back(&scene->away);
+    assert_true(away_back(&scene->away));
+    assert_false(away_back(&scene->away)); /* it was there */
     assert_string_equal(cloud_state(scene), "reachable");
 }
 
