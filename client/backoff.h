@@ -10,7 +10,7 @@ enum {
     BACKOFF_FIRST_MS = 500,
     BACKOFF_LAST_MS = 60000,
     BACKOFF_PATIENT_MS = 600000,
-    BACKOFF_PACE_MS = 2000 /* after an absence: between two of the uploads that have piled up */
+    BACKOFF_PACE_MS = 3000 /* after an absence: between two of the uploads that have piled up */
 };
 
 struct backoff {

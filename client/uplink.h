@@ -1,6 +1,6 @@
 /* The uploader: a thread that empties the spool into the cloud, oldest first, within the day's
  * budget of bytes, and says once when the cloud is away, then once a minute, and when it is back.
- * What has piled up by then goes out two seconds apart. */
+ * What has piled up by then goes out three seconds apart. */
 #ifndef CDCCA_UPLINK_H
 #define CDCCA_UPLINK_H
 
