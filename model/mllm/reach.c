@@ -1,5 +1,5 @@
-/* See reach.h. Every token of every upload comes through here: sums in lanes, no branch, so that the
- * compiler makes vectors of it. */
+/* See reach.h. Every token of every upload comes through here: sums in lanes, no branch, so that
+ * the compiler makes vectors of it. */
 #include "model/mllm/reach.h"
 #include <float.h>
 #include <math.h>
