@@ -55,6 +55,10 @@ for kill in $(seq "$count"); do
     edge_kill
     whole_slot "kill $kill"
     round
+    if [ $((kill % 20)) -eq 0 ]; then # or the device's quota is used up one day
+        cloud_stop
+        cloud_start
+    fi
 done
 
 # --- in peace: everything waits its turn and arrives ---
