@@ -22,7 +22,7 @@ RANDOM=$seed
 echo "seed $seed, $count kills"
 cloud_start
 factory=$(curl -sS "$url/model" | jq -r .factory_sha256)
-load=(--source world:target --device cam --window 20 --budget 0.3 --rate 400 --seed "$seed")
+load=(--source world:target --device cam --window 40 --budget 0.3 --rate 400 --seed "$seed")
 settings='{"holdout":0,"steps":4,"batch":4,"codec":"2"}'
 
 # One more round when there is something new to learn from; a refusal is as good.
@@ -55,7 +55,7 @@ for kill in $(seq "$count"); do
     edge_kill
     whole_slot "kill $kill"
     round
-    if [ $((kill % 20)) -eq 0 ]; then # or the device's quota is used up one day
+    if [ $((kill % 60)) -eq 0 ]; then # or the device's quota is used up one day
         cloud_stop
         cloud_start
     fi
