@@ -38,7 +38,6 @@ run() {
     poison) tests/integration/test_poison.sh "$built" ;;
     memory) memory_all ;;
     fuzz) fuzz_all ;;
-    *) say "no '$1'; there are: ${names[*]}" && return 2 ;;
     esac
 }
 
@@ -54,9 +53,12 @@ long() {
 }
 
 main() {
+    local name
+    for name in "$@"; do
+        [[ " ${names[*]} " == *" $name "* ]] || die "no '$name'; there are: ${names[*]}"
+    done
     quietly "build gcc" "$logs/long-build.log" eval 'cmake --preset gcc && cmake --build --preset gcc' || exit 1
     [ $# -gt 0 ] || set -- "${names[@]}"
-    local name
     for name in "$@"; do long "$name"; done
     printf '%d passed, %d failed\n' "$passed" "$failed"
     [ "$failed" -eq 0 ]
