@@ -1,6 +1,7 @@
 /* See settings.h. The numbers go by one table; ranges of the distiller's own fields are checked
  * once more by distill_options_check, which knows what fits together. */
 #include "server/settings.h"
+#include "model/learn/codec.h"
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,8 +27,6 @@ enum { NUMBERS = sizeof numbers / sizeof *numbers };
 static const char *const fields[] = {
     "steps", "batch",       "lr",   "clip",  "labels",  "query",        "repr",           "ce",
     "kl",    "temperature", "seed", "codec", "holdout", "budget_bytes", "selected_share", NULL};
-
-static const char codecs[] = "hbs2n8fk";
 
 struct settings settings_defaults(void)
 {
@@ -72,9 +71,10 @@ static enum status words_read(const json *value, struct settings *out, struct er
                        labels);
     if (labels)
         out->distill.labels = labels[0] == 's' ? LABELS_SOFT : LABELS_HARD;
-    if (codec && strcmp(codec, "auto") != 0 && (strlen(codec) != 1 || !strchr(codecs, codec[0])))
+    if (codec && strcmp(codec, "auto") != 0 &&
+        (strlen(codec) != 1 || !strchr(CODEC_LETTERS, codec[0])))
         return err_set(err, STATUS_MALFORMED, "codec is \"%s\"; right is \"auto\" or one of %s",
-                       codec, codecs);
+                       codec, CODEC_LETTERS);
     if (codec)
         out->compress.codec = codec[1] ? '\0' : codec[0];
     return STATUS_OK;

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+const char CODEC_LETTERS[] = "hbs2n8fk";
+
 const float CODEC_NF4[16] = {
     -1.0f,          -0.696192801f, -0.525073051f, -0.394917488f, -0.284441382f, -0.18477343f,
     -0.0910500363f, 0.0f,          0.0795802996f, 0.160930201f,  0.246112302f,  0.337915242f,
@@ -464,8 +466,8 @@ enum status codec_decode(char codec, size_t n, const uint8_t *codes, size_t code
     else if (code_init(&code, codec))
         TRY(tensor_decode(&code, n, &c, &s, update, err));
     else
-        return err_set(err, STATUS_UNSUPPORTED, "codec 0x%02x, expected one of 0 h b s 2 n 8 k f",
-                       (unsigned)(unsigned char)codec);
+        return err_set(err, STATUS_UNSUPPORTED, "codec 0x%02x, expected 0 or one of %s",
+                       (unsigned)(unsigned char)codec, CODEC_LETTERS);
     *codes_used = c.used;
     *scales_used = s.used;
     return STATUS_OK;

@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 enum { CODEC_BLOCK = 64 };
+extern const char CODEC_LETTERS[]; /* of those that carry something */
 extern const float CODEC_NF4[16];
 
 /* Index of the value of CODEC_NF4 nearest to x (in units of the block's scale). */

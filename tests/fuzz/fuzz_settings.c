@@ -1,6 +1,7 @@
 /* Settings of a round, the body of POST /distill: what is accepted is within its bounds, and
  * written down it is accepted again and means the same. */
 #include "fuzz.h"
+#include "model/learn/codec.h"
 #include "server/settings.h"
 #include <math.h>
 
@@ -12,7 +13,7 @@ static void settings_hold(const struct settings *s)
     FUZZ_HOLDS(s->distill.holdout >= 0 && s->distill.holdout < 1);
     FUZZ_HOLDS(s->compress.budget_bytes <= LIMIT_DELTA_BYTES);
     FUZZ_HOLDS(s->compress.selected_share > 0 && s->compress.selected_share <= 1);
-    FUZZ_HOLDS(!s->compress.codec || strchr("hbs2n8fk", s->compress.codec));
+    FUZZ_HOLDS(!s->compress.codec || strchr(CODEC_LETTERS, s->compress.codec));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
