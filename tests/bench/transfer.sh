@@ -67,10 +67,10 @@ shape() {
 
 # ---- what travels ----
 
-# upload_make: an edge without a cloud leaves its first window's upload in its spool
+# upload_make: an edge whose cloud does not answer leaves its first window's upload in its spool
 upload_make() {
     local found=''
-    ip netns exec "$device" "$bin/cdcca-edge" run --cloud "$url" --model models/student \
+    ip netns exec "$device" "$bin/cdcca-edge" run --cloud http://127.0.0.1:9 --model models/student \
         --data "$work/edge" --source world:drift --window "$window" --count "$window" \
         2>"$work/edge.log" >/dev/null &
     running=$!
@@ -88,7 +88,7 @@ upload_make() {
 }
 
 cloud_start() {
-    ip netns exec "$cloud" "$bin/cdcca-cloud" serve --listen "$address:8080" \
+    ip netns exec "$cloud" "$bin/cdcca-cloud" serve --listen "$address:8080" --insecure \
         --data "$work/data" --teacher models/teacher --student models/student 2>"$work/cloud.log" &
     running=$!
     for _ in $(seq 300); do
